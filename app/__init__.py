@@ -1,0 +1,1 @@
+"""The labelling app: annotators pick chosen or rejected, and every pick is a durable event."""

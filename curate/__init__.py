@@ -1,0 +1,1 @@
+"""Turns triples into a data set: rules, splits, the gate, the report and the published snapshot."""

@@ -1,0 +1,1 @@
+"""Turns the logs of a deployed language model into Delta tables of interactions, feedback and triples."""

@@ -1,0 +1,1 @@
+"""One module per log format; `registry` finds the one that fits a record."""

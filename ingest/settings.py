@@ -1,0 +1,141 @@
+"""Typed settings of a workspace, read from winnow.toml.
+
+A relative path in the file is relative to the file's own folder, so that a workspace can be moved. An unknown key is
+an error. Without a file, `load` gives the defaults below, relative to the working directory.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ingest.errors import SettingsError
+
+FILE_NAME: Final = "winnow.toml"
+CONFIG_VARIABLE: Final = "WINNOW_CONFIG"
+"""Environment variable that names the settings file, for commands that take no --config."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Strict):
+    """Log files of one deployment, or one preference data set."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    """Part of every id made from this source: never rename it."""
+    path: str
+    """Glob, `**` allowed."""
+    format: str = "auto"
+    """A reader's name, or "auto": each record goes to the first reader that knows it."""
+    consent: str | None = None
+    """Consent of records that do not state one themselves; leave unset for logs of users."""
+
+
+class Consent(_Strict):
+    """Who may be trained on."""
+
+    allow: tuple[str, ...] = ("training",)
+    """Values of a record's consent that allow training; every other value, and none, excludes it."""
+
+
+class Limits(_Strict):
+    """What one record and one commit may hold."""
+
+    line_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
+    """A longer line is quarantined without being held in memory."""
+    commit_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
+    """Log bytes that are read between two commits to the lake."""
+
+
+class Labels(_Strict):
+    """The labelling app's store and what annotators are shown."""
+
+    url: str = "sqlite:///data/labels.db"
+    """SQLAlchemy URL; a relative SQLite path is relative to the settings file."""
+    annotators_per_pair: Annotated[int, Field(ge=1)] = 1
+    lease_seconds: Annotated[int, Field(ge=10)] = 600
+    seed: int = 0
+    """Of the hash that decides which response stands left."""
+
+
+class Train(_Strict):
+    """Defaults of `python -m train.dpo`."""
+
+    model: Path | None = None
+    """Hugging Face model directory of the deployed model; used when --model is not given."""
+    output: Path = Path("runs")
+    """Folder that holds one folder per run."""
+
+
+class Settings(_Strict):
+    """A workspace."""
+
+    root: Path = Path()
+    """Folder of the settings file; not a key of it."""
+    lake: Path = Path("data/lake")
+    curated: Path = Path("data/curated")
+    pseudonym_key: Path = Path("pseudonym.key")
+    """File with the secret that turns user ids into pseudonyms; made with mode 0600 if absent. Keep it off the lake."""
+    sources: tuple[Source, ...] = (Source(name="raw", path="data/raw/**/*"),)
+    consent: Consent = Consent()
+    limits: Limits = Limits()
+    labels: Labels = Labels()
+    train: Train = Train()
+
+
+def load(path: Path | None = None) -> Settings:
+    """Read the settings: of `path`, else of $WINNOW_CONFIG, else of ./winnow.toml, else the defaults.
+
+    Raises SettingsError when a named file is absent, is not TOML, or has a wrong or unknown key.
+    """
+    named = path or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+    file = named or Path(FILE_NAME)
+    if not file.is_file():
+        if named:
+            raise SettingsError(f"No settings file at {file}. Name an existing one, or leave the name out.")
+        return _rooted({}, Path.cwd())
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not TOML: {error}.") from error
+    if "root" in values:
+        raise SettingsError(f"{file} sets `root`, which is always the file's own folder. Remove the key.")
+    try:
+        return _rooted(values, file.resolve().parent)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"{file} is wrong: {problems}.") from error
+
+
+def _rooted(values: dict[str, object], root: Path) -> Settings:
+    """Validate `values` and make every path absolute."""
+    raw = Settings.model_validate(values)
+    names = [source.name for source in raw.sources]
+    if len(set(names)) != len(names):
+        raise SettingsError(f"Two sources have one name: {sorted(names)}. Ids are made from it; give each its own.")
+    train = raw.train.model_copy(
+        update={"model": raw.train.model and root / raw.train.model, "output": root / raw.train.output}
+    )
+    return raw.model_copy(
+        update={
+            "root": root,
+            "lake": root / raw.lake,
+            "curated": root / raw.curated,
+            "pseudonym_key": root / raw.pseudonym_key,
+            "sources": tuple(s.model_copy(update={"path": str(root / s.path)}) for s in raw.sources),
+            "labels": raw.labels.model_copy(update={"url": _rooted_url(raw.labels.url, root)}),
+            "train": train,
+        }
+    )
+
+
+def _rooted_url(url: str, root: Path) -> str:
+    """Make the path of a relative SQLite URL absolute: `sqlite:///a.db` -> `sqlite:////root/a.db`."""
+    prefix: Final = "sqlite:///"
+    if not url.startswith(prefix) or url == prefix or url.startswith(prefix + ":memory:"):
+        return url
+    return prefix + str(root / url.removeprefix(prefix))

@@ -1,0 +1,1 @@
+"""Turns a curated Parquet file into a better model: a thin, offline DPO trainer."""
