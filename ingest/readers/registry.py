@@ -1,0 +1,24 @@
+"""The readers, in the order in which `detect` asks them: the most particular form first."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from ingest.errors import SettingsError
+from ingest.readers.reading import Reader
+
+READERS: Final[tuple[Reader, ...]] = ()
+"""Every reader; no record is known to two of them (a test proves it on each format's example)."""
+
+
+def get(name: str) -> Reader:
+    """Return the reader that `format` in winnow.toml names. Raises SettingsError, naming the known ones."""
+    for reader in READERS:
+        if reader.name == name:
+            return reader
+    known = ", ".join(reader.name for reader in READERS)
+    raise SettingsError(f'No reader is named "{name}". Known formats: auto, {known}.')
+
+
+def detect(record: Mapping[str, object]) -> Reader | None:
+    """Return the first reader that knows the form of `record`, or None: the record is of an unknown format."""
+    return next((reader for reader in READERS if reader.sniff(record)), None)
