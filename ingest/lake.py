@@ -1,0 +1,194 @@
+"""The lake: one Delta table per contract, Parquet files plus a transaction log, in one folder.
+
+Reads and writes `<lake>/<table>/`. Rows and the read positions they come from land in one commit, so a run that is
+killed leaves either both or neither. Column statistics are off, because Delta would copy text into its log, where it
+would outlive an erased row. Folders are 0700 and files 0600.
+
+DuckDB reads the files that `Lake.files` lists. Never glob the folder: it also holds files of killed and replaced
+commits.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import DeltaError
+
+from ingest import schema
+from ingest.errors import ContractError, LakeBusyError, LakeError
+
+SCHEMAS: Final[Mapping[str, pa.Schema]] = {
+    "interactions": schema.INTERACTION,
+    "feedback": schema.FEEDBACK,
+    "quarantine": schema.QUARANTINE,
+    "files": schema.FILE,
+    "triples": schema.TRIPLE,
+    "unpaired": schema.UNPAIRED,
+}
+"""Table -> contract."""
+
+CONFIGURATION: Final = {
+    "delta.dataSkippingNumIndexedCols": "0",
+    "delta.logRetentionDuration": "interval 0 days",
+    "delta.deletedFileRetentionDuration": "interval 1 days",
+}
+"""No text in the log; old log entries go at each checkpoint; a reader may hold replaced files open for a day."""
+
+WRITER: Final = WriterProperties(compression="ZSTD", compression_level=3)
+
+
+class Lake:
+    """The tables in the folder `path`; the folder is made with the first write."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def files(self, table: str) -> list[str]:
+        """Return the absolute paths of the Parquet files of the current version, [] where there is no table yet."""
+        delta = self._open(table)
+        return [] if delta is None else sorted(delta.file_uris())
+
+    def version(self, table: str) -> int | None:
+        """Return the number of the table's last commit, None where there is no table yet."""
+        delta = self._open(table)
+        return None if delta is None else delta.version()
+
+    def view(self, connection: duckdb.DuckDBPyConnection, table: str) -> None:
+        """Make, or replace, the view `table` with the contract's columns; it has no rows where there is no table yet.
+
+        The view stays at today's version. It also sets the connection's time zone to UTC, in which all times are.
+        """
+        connection.execute("SET TimeZone = 'UTC'")
+        contract = _contract(table)
+        if files := self.files(table):
+            columns = ", ".join(f'"{name}"' for name in contract.names)
+            paths = ", ".join("'" + path.replace("'", "''") + "'" for path in files)  # a view takes no parameters
+            query = f"SELECT {columns} FROM read_parquet([{paths}])"
+        else:
+            types = connection.from_arrow(contract.empty_table()).types
+            columns = ", ".join(
+                f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in zip(contract.names, types, strict=True)
+            )
+            query = f"SELECT {columns} WHERE false"
+        connection.execute(f'CREATE OR REPLACE VIEW "{table}" AS {query}')
+
+    def append(self, table: str, data: pa.Table, cursors: Mapping[str, int]) -> None:
+        """Add `data`, and note that each file_id of `cursors` is read up to its byte offset, in one commit.
+
+        Without rows and without a cursor that moves nothing is committed. Raises ContractError for other columns or
+        types than the contract's, LakeError where the folder cannot be written.
+        """
+        _check(table, data.schema)
+        before = self.cursors(table, list(cursors))
+        moved = [Transaction(file, offset) for file, offset in cursors.items() if before[file] != offset]
+        if data.num_rows == 0 and not moved:
+            return
+        properties = CommitProperties(app_transactions=moved)
+        with _writing(table):
+            write_deltalake(
+                self._open_or_create(table), data, mode="append", commit_properties=properties, writer_properties=WRITER
+            )
+
+    def cursor(self, table: str, file_id: str) -> int:
+        """Return the byte offset up to which `table` holds the file, 0 for a file it knows nothing of."""
+        return self.cursors(table, [file_id])[file_id]
+
+    def cursors(self, table: str, file_ids: list[str]) -> dict[str, int]:
+        """Return file_id -> `cursor`, for many files at once."""
+        delta = self._open(table)
+        return {file: (delta.transaction_version(file) or 0) if delta else 0 for file in file_ids}
+
+    def overwrite(self, table: str, reader: pa.RecordBatchReader | pa.Table) -> None:
+        """Replace every row of `table` in one commit; files replaced more than a day ago are deleted.
+
+        Raises ContractError and LakeError as `append` does.
+        """
+        _check(table, reader.schema)
+        with _writing(table):
+            write_deltalake(self._open_or_create(table), reader, mode="overwrite", writer_properties=WRITER)
+            replaced = DeltaTable(str(self.path / table))
+            if replaced.vacuum(dry_run=True, full=True):
+                replaced.vacuum(dry_run=False, full=True)
+
+    @contextmanager
+    def locked(self, run_id: str) -> Iterator[None]:
+        """Hold the lake for one writing run. Raises LakeBusyError, naming the holder, where another run has it."""
+        self._make_folder()
+        # "a+" neither truncates what the holder wrote nor fails where the file is new.
+        with (self.path / ".lock").open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                holder = file.read().strip() or "a run that has just begun"
+                raise LakeBusyError(
+                    f"Another run holds {self.path}: {holder}. Wait until it ends; its lock goes with its process."
+                ) from error
+            file.truncate(0)
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            file.write(json.dumps({"pid": os.getpid(), "run_id": run_id, "since": started}))
+            file.flush()
+            yield
+
+    def _open(self, table: str) -> DeltaTable | None:
+        _contract(table)
+        path = self.path / table
+        if not (path / "_delta_log").is_dir():
+            return None
+        try:
+            return DeltaTable(str(path))
+        except DeltaError as error:
+            raise LakeError(f"{path} is not a readable Delta table: {error}. Restore it from a backup.") from error
+
+    def _open_or_create(self, table: str) -> DeltaTable:
+        self._make_folder()
+        with _writing(table):
+            return self._open(table) or DeltaTable.create(
+                str(self.path / table), _contract(table), mode="ignore", configuration=CONFIGURATION
+            )
+
+    def _make_folder(self) -> None:
+        """Make the folder private, and everything that this process writes from now on."""
+        os.umask(0o077)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+        except OSError as error:
+            raise LakeError(f"Cannot make the lake's folder {self.path}: {error.strerror}. Name another.") from error
+
+
+def _contract(table: str) -> pa.Schema:
+    try:
+        return SCHEMAS[table]
+    except KeyError as error:
+        raise LakeError(f'The lake has no table "{table}". It has {", ".join(SCHEMAS)}.') from error
+
+
+def _check(table: str, given: pa.Schema) -> None:
+    """Compare names and types; whether a column may be null is Delta's check."""
+    contract = _contract(table)
+    wrong = [
+        f"{name}: {given.field(name).type if name in given.names else 'absent'}, not {contract.field(name).type}"
+        for name in contract.names
+        if name not in given.names or given.field(name).type != contract.field(name).type
+    ]
+    extra = [name for name in given.names if name not in contract.names]
+    if wrong or extra or given.names != contract.names:
+        problems = "; ".join([*wrong, *(f"{name}: unknown" for name in extra)]) or "columns in another order"
+        raise ContractError(f"Rows for {table} do not keep its contract: {problems}. Cast them to lake.SCHEMAS.")
+
+
+@contextmanager
+def _writing(table: str) -> Iterator[None]:
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        raise LakeError(f"Cannot write {table}: {error}. Nothing of this commit is in the lake; run again.") from error
