@@ -1,0 +1,112 @@
+"""Reads Winnow's own log: `{"winnow": 1, "kind": "interaction" | "feedback", ...}`, one event a line."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from ingest.readers import chat
+from ingest.readers.fields import Fields
+from ingest.readers.reading import Feedback, Interaction, Reading, Ref
+from ingest.schema import RATER_KINDS
+
+LOG_VERSION: Final = 1
+SIDES: Final = ("left", "right")
+SIGNALS: Final = ("thumb", "rating", "choice", "tie", "both_bad", "edit", "regenerate", "accept", "copy")
+SCALED: Final = ("thumb", "rating")
+"""Signals that are a value on a scale."""
+COMPARING: Final = ("choice", "tie", "both_bad", "regenerate")
+"""Signals that compare the target with at least one other response."""
+
+
+class Winnow:
+    """The reader of the format."""
+
+    name: str = "winnow"
+    version: int = 1
+
+    def sniff(self, record: Mapping[str, object]) -> bool:
+        """Return whether the record names itself so."""
+        return "winnow" in record
+
+    def read(self, record: Mapping[str, object]) -> Reading:
+        """Return the interactions of an exchange (one per choice), or one feedback event."""
+        row = Fields(record)
+        if row.integer("winnow") != LOG_VERSION:
+            row.bad("winnow", f"version {LOG_VERSION} of the log")
+        if row.one_of("kind", ("interaction", "feedback")) == "feedback":
+            return Reading(feedback=(_feedback(row),))
+        status = row.integer("status")
+        if status != 200:
+            return Reading(skipped=f"http_status_{status}")
+        response = row.child("response")
+        if not response.items("choices"):
+            return Reading(skipped="no_choice")
+        served = chat.interactions(row.child("request"), response)
+        return Reading(interactions=tuple(_stated(row, interaction) for interaction in served))
+
+
+def _stated(row: Fields, interaction: Interaction) -> Interaction:
+    """Return the interaction with what the deployment states around the exchange."""
+    interaction.source_id = row.text("id")
+    interaction.event_time = row.time("time")
+    interaction.conversation_id = row.name("conversation_id")
+    interaction.parent_id = row.name("parent_id")
+    interaction.turn_index = row.maybe_integer("turn_index")
+    interaction.user = row.maybe_id("user_id")
+    interaction.consent = row.name("consent")
+    interaction.shown = row.maybe_flag("shown")
+    interaction.position = _position(row)
+    interaction.arm = row.name("arm")
+    interaction.propensity = row.maybe_number("propensity")
+    if interaction.propensity is not None and not 0 < interaction.propensity <= 1:
+        row.bad("propensity", "a probability above 0, at most 1")
+    interaction.latency_ms = row.maybe_number("latency_ms")
+    interaction.logprob_model = row.name("logprob_model")
+    return interaction
+
+
+def _feedback(row: Fields) -> Feedback:
+    """Return one feedback event, or raise where its signal lacks what it needs."""
+    signal = row.one_of("signal", SIGNALS)
+    retracted = bool(row.maybe_flag("retracted"))  # what is taken back need not be said again
+    others = [_ref(other) for other in row.children("others")] if row.has("others") else []
+    if signal in COMPARING and not others and not retracted:
+        row.bad("others", f"at least one response that a {signal} compares the target with")
+    value, low, high = _scaled(row, required=signal in SCALED and not retracted)
+    rater = row.maybe_child("rater")
+    return Feedback(
+        source_id=row.text("id"),
+        revision=row.maybe_integer("revision") or 0,
+        signal=signal,
+        target=_ref(row.child("target")),
+        others=others,
+        value=value,
+        scale_min=low,
+        scale_max=high,
+        text=row.text("text") if signal == "edit" and not retracted else row.maybe_text("text"),
+        rater_kind=rater.one_of("kind", RATER_KINDS) if rater else None,
+        rater=rater.maybe_id("id") if rater else None,
+        position=_position(row),
+        retracted=retracted,
+        event_time=row.time("time"),
+    )
+
+
+def _ref(fields: Fields) -> Ref:
+    return Ref(fields.text("id"), fields.maybe_integer("choice") or 0)
+
+
+def _position(row: Fields) -> str | None:
+    return row.one_of("position", SIDES) if row.has("position") else None
+
+
+def _scaled(row: Fields, *, required: bool) -> tuple[float | None, float | None, float | None]:
+    """Return value, scale_min, scale_max; a value on a scale must lie on it."""
+    value = row.number("value") if required else row.maybe_number("value")
+    if not required and not row.has("scale"):
+        return value, None, None
+    ends = [Fields({"": end}, f"{row.path('scale')}[{i}]").number("") for i, end in enumerate(row.items("scale"))]
+    if len(ends) != 2 or ends[0] >= ends[1]:
+        row.bad("scale", "two numbers, the smaller first")
+    if value is not None and not ends[0] <= value <= ends[1]:
+        row.bad("value", "a number on the scale")
+    return value, ends[0], ends[1]
