@@ -1,39 +1,231 @@
 """Turns feedback into triples and unpaired rows: runs every rule of ingest/rules over the lake.
 
-Reads `interactions` and `feedback`, writes `triples` and `unpaired`; part of `python -m ingest run`.
+Reads `interactions` and `feedback`, writes `triples` and `unpaired`; part of `python -m ingest run`. A rule is one .sql
+file whose header names it. It selects event_id, chosen_id, rejected_id, edited and margin: an event, and the two served
+responses that it compares (or the edited messages in place of the chosen one). What the rules find is grouped here, the
+same for every rule: one triple for each (prompt, chosen, rejected, rule), however many events support it.
 """
 
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from importlib import resources
+from typing import Final
 
-if TYPE_CHECKING:
-    from ingest.lake import Lake
+import duckdb
+import pyarrow as pa
+
+from ingest import schema
+from ingest.errors import ContractError
+from ingest.lake import SCHEMAS, Lake
+
+MEMORY_LIMIT: Final = "2GB"
+"""What DuckDB may hold before it spills to the lake's folder."""
+BATCH_ROWS: Final = 4096
+SPILL_PREFIX: Final = ".pairing-"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one signal becomes triples, or unpaired rows."""
+
+    name: str
+    """snake_case; the file's name, and part of every triple_id made by it."""
+    version: int
+    """Raised whenever the same events pair differently."""
+    signal: str
+    """The feedback it reads."""
+    strength: str
+    """"strong", "medium" or "weak": how far to trust it (docs/signals.md)."""
+    meaning: str
+    """One sentence that an annotator can read."""
+    sql: str
+    """The SELECT over `events`, `served` and `interactions`."""
+
+
+def _sql(name: str) -> str:
+    return (resources.files("ingest") / "rules" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _rule(name: str) -> Rule:
+    """Return the rule of one file; the first lines of its header are its fields."""
+    sql = _sql(name)
+    header = dict(line.removeprefix("-- ").split(": ", 1) for line in sql.splitlines()[:5])
+    if header.get("rule") != name or set(header) != {"rule", "version", "signal", "strength", "meaning"}:
+        raise ContractError(f"rules/{name}.sql begins with {sorted(header)}. Begin it as the other rules do.")
+    return Rule(name, int(header["version"]), header["signal"], header["strength"], header["meaning"], sql)
+
+
+RULES: Final = tuple(_rule(name) for name in ("choice", "label", "edit", "sibling_thumbs"))
+"""The rules that make triples."""
+LONE: Final = _rule("lone_thumb")
+"""The rule that makes unpaired rows of what no triple uses."""
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """What one pairing gave, and what gave nothing."""
+    """What one pairing gave, and what gave nothing.
+
+    Every event that counts is in exactly one of `paired`, `unpaired`, `orphans` and `no_pair`.
+    """
 
     total: int
     """Triples in the lake after this run."""
     new: int
     """Of them, triples that were not there before."""
     removed: int
-    """Triples that were there before and are no longer supported by any event."""
+    """Triples that were there before and that no event supports any more."""
     by_signal: dict[str, int]
     """Signal -> triples; adds up to `total`."""
     unpaired_total: int
     """Unpaired rows in the lake after this run."""
+    events: int
+    """Feedback events that count: the latest revision of each, unless taken back."""
+    superseded: int
+    """Feedback rows that do not count: older revisions, and events taken back."""
+    paired: int
+    """Events that support at least one triple."""
+    unpaired: int
+    """Events that support an unpaired row."""
     orphans: int
-    """Events whose target, or every other, has not arrived yet; they wait."""
+    """Events that support nothing yet, because a response they name has not arrived; they wait."""
     no_pair: dict[str, int]
-    """Signal -> current events that make neither triple nor unpaired row, and do not wait."""
+    """Signal -> events that support nothing, and wait for nothing."""
     mismatched: int
-    """Comparisons whose two responses answer different prompts: never a triple."""
+    """Comparisons of responses to different prompts, or with different tools: never a triple."""
     identical: int
-    """Comparisons whose two responses have the same text: never a triple."""
+    """Comparisons of responses with the same text: never a triple."""
 
 
-def build(lake: "Lake", run_id: str) -> Pairing:
-    """Pair everything in `lake` and overwrite its triples and unpaired rows where they changed."""
-    raise NotImplementedError
+def build(lake: Lake, run_id: str) -> Pairing:
+    """Pair everything in `lake`; overwrite its triples and unpaired rows, each only where a row changed."""
+    with _connection(lake, run_id) as connection:
+        for table in ("interactions", "feedback", "triples", "unpaired"):
+            lake.view(connection, table)
+        _pair(connection)
+        new, removed = _store(connection, lake, "triples")
+        _store(connection, lake, "unpaired")
+        return _pairing(connection, new, removed)
+
+
+@contextmanager
+def _connection(lake: Lake, run_id: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database in memory that may spill into the lake's folder, and that takes its spill with it.
+
+    Spilled text is users' text: the folder is private, and what a killed run left of it goes first.
+    """
+    lake.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for left in lake.path.glob(f"{SPILL_PREFIX}*"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=f"{SPILL_PREFIX}{run_id}-", dir=lake.path) as spill:
+        connection = duckdb.connect(
+            config={
+                "memory_limit": MEMORY_LIMIT,
+                "threads": min(os.cpu_count() or 1, 8),
+                "temp_directory": spill,
+                "preserve_insertion_order": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            }
+        )
+        try:
+            text = "VARCHAR"
+            connection.create_function("messages_hash", _messages_hash, [text], text)
+            connection.create_function("root_hash", _root_hash, [text], text)
+            connection.create_function("triple_id", schema.triple_id, [text] * 4, text)
+            connection.create_function("unpaired_id", _unpaired_id, [text] * 2, text)
+            yield connection
+        finally:
+            connection.close()
+
+
+def _messages_hash(messages: str) -> str:
+    return schema.messages_hash(json.loads(messages))
+
+
+def _root_hash(prompt: str) -> str:
+    """Return the hash of the conversation's root: its turns up to the first user's."""
+    messages = json.loads(prompt)
+    first = next((i for i, message in enumerate(messages) if message["role"] == "user"), len(messages))
+    return schema.messages_hash(messages[: first + 1])
+
+
+def _unpaired_id(interaction: str, signal: str) -> str:
+    return schema.content_id([interaction, signal])
+
+
+def _pair(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make `new_triples` and `new_unpaired`, with what `_pairing` counts."""
+    connection.execute("CREATE TEMP TABLE rules (name VARCHAR, version INTEGER, signal VARCHAR, strength VARCHAR)")
+    known = [[r.name, r.version, r.signal, r.strength] for r in (*RULES, LONE)]
+    connection.executemany("INSERT INTO rules VALUES (?, ?, ?, ?)", known)
+    connection.execute(_sql("events"))
+    for rule in RULES:
+        columns = "event_id, chosen_id, rejected_id, edited, margin"
+        connection.execute(f"INSERT INTO comparisons SELECT ?, {columns} FROM ({rule.sql})", [rule.name])
+    connection.execute(_sql("triples"))
+    connection.execute(f"CREATE TEMP TABLE lone AS {LONE.sql}")
+    connection.execute(_sql("unpaired"))
+
+
+def _store(connection: duckdb.DuckDBPyConnection, lake: Lake, table: str) -> tuple[int, int]:
+    """Overwrite `table` with `new_<table>` if any row differs; return how many keys are new and how many removed."""
+    contract = SCHEMAS[table]
+    key = contract.names[0]
+    wanted = connection.from_arrow(contract.empty_table()).types
+    columns = ", ".join(f'CAST("{n}" AS {kind}) AS "{n}"' for n, kind in zip(contract.names, wanted, strict=True))
+    connection.execute(f"CREATE TEMP VIEW fresh_{table} AS SELECT {columns} FROM new_{table}")
+    [(new, removed, changed)] = connection.execute(
+        f"""
+        SELECT
+          count(*) FILTER (before.{key} IS NULL),
+          count(*) FILTER (after.{key} IS NULL),
+          count(*) FILTER (before.row IS DISTINCT FROM after.row)
+        FROM (SELECT {key}, hash(t) AS row FROM {table} AS t) AS before
+        FULL JOIN (SELECT {key}, hash(t) AS row FROM fresh_{table} AS t) AS after ON before.{key} = after.{key}
+        """
+    ).fetchall()
+    if changed:
+        rows = connection.sql(f"SELECT * FROM fresh_{table} ORDER BY {key}").to_arrow_reader(BATCH_ROWS)
+        lake.overwrite(table, pa.RecordBatchReader.from_batches(contract, (batch.cast(contract) for batch in rows)))
+    return new, removed
+
+
+def _pairing(connection: duckdb.DuckDBPyConnection, new: int, removed: int) -> Pairing:
+    """Count what became of every event and every comparison."""
+    by_signal = _counts(connection, "SELECT signal, count(*) FROM new_triples GROUP BY signal ORDER BY signal")
+    outcomes = connection.execute(_sql("outcome")).fetchall()
+    events = {kind: sum(n for _, outcome, n in outcomes if outcome == kind) for kind in ("paired", "unpaired", "waits")}
+    compared = _counts(
+        connection,
+        """SELECT outcome, count(*) FROM (SELECT DISTINCT rule, event_id, chosen_id, rejected_id, outcome FROM compared)
+        GROUP BY outcome""",
+    )
+    rows = _counts(
+        connection,
+        """SELECT 'unpaired', count(*) FROM new_unpaired UNION ALL SELECT 'feedback', count(*) FROM feedback""",
+    )
+    counted = sum(n for _, _, n in outcomes)
+    return Pairing(
+        total=sum(by_signal.values()),
+        new=new,
+        removed=removed,
+        by_signal=by_signal,
+        unpaired_total=rows["unpaired"],
+        events=counted,
+        superseded=rows["feedback"] - counted,
+        paired=events["paired"],
+        unpaired=events["unpaired"],
+        orphans=events["waits"],
+        no_pair={signal: n for signal, outcome, n in sorted(outcomes) if outcome == "no_pair"},
+        mismatched=compared.get("mismatch", 0),
+        identical=compared.get("identical", 0),
+    )
+
+
+def _counts(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, int]:
+    return dict(connection.execute(query).fetchall())

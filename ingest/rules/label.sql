@@ -1,0 +1,15 @@
+-- rule: label
+-- version: 1
+-- signal: label
+-- strength: strong
+-- meaning: An annotator saw both responses blind, in random order, and preferred the target.
+--
+-- Margin: as of choice.
+SELECT
+  feedback_id AS event_id,
+  interaction_id AS chosen_id,
+  unnest(other_ids) AS rejected_id,
+  NULL AS edited,
+  CASE WHEN scale_min = 0 AND scale_max = 1 THEN value END AS margin
+FROM events
+WHERE signal = 'label'
