@@ -1,0 +1,273 @@
+"""The label store: pairs to ask about, their slots, and the append-only log of what annotators said.
+
+Reads and writes one SQL database through SQLAlchemy Core: SQLite by default (WAL, synchronous=FULL), PostgreSQL by
+URL. `ingest` reads table `event` by the columns of `ingest.schema.LABEL_EVENT_COLUMNS`.
+
+    pair   one row per question: a prompt and two responses, as candidates.parquet gave them
+    slot   k rows per pair: open, leased by one annotator until a time, or done
+    event  one row per verdict or retraction; triggers refuse UPDATE and DELETE
+
+A write transaction is BEGIN IMMEDIATE on SQLite, so that it waits for the lock instead of failing half-way. Everything
+that belongs together, an event and the slot it fills, is written in one transaction of the caller.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.triggers import APPEND_ONLY
+from ingest.errors import StoreError
+
+BUSY_SECONDS: Final = 30
+"""How long a SQLite writer waits for another one before it fails."""
+
+EVENT_LOCK: Final = 0x77696E6E6F77
+"""PostgreSQL advisory lock ("winnow") held while events are appended, so that `seq` becomes visible in its own order
+and a reader that remembers the last `seq` misses none."""
+QUEUE_LOCK: Final = EVENT_LOCK + 1
+"""PostgreSQL advisory lock held while pairs are loaded."""
+
+TABLES: Final = sa.MetaData()
+
+PAIR: Final = sa.Table(
+    "pair",
+    TABLES,
+    sa.Column("pair_id", sa.Text, primary_key=True),
+    sa.Column("prompt", sa.Text, nullable=False),  # messages as JSON text, like both responses
+    sa.Column("response_a", sa.Text, nullable=False),
+    sa.Column("response_b", sa.Text, nullable=False),
+    sa.Column("interaction_a", sa.Text, nullable=False),
+    sa.Column("interaction_b", sa.Text, nullable=False),
+    sa.Column("source", sa.Text),
+    sa.Column("prompt_group", sa.Text),
+    sa.Column("priority", sa.Double, nullable=False),
+    sa.Column("why", sa.Text),
+)
+
+OPEN: Final[sa.ColumnElement[str]] = sa.literal_column("'open'")
+"""Literal, because SQLite uses a partial index only for a condition it can read in the statement's text."""
+LEASED: Final[sa.ColumnElement[str]] = sa.literal_column("'leased'")
+DONE: Final[sa.ColumnElement[str]] = sa.literal_column("'done'")
+
+SLOT: Final = sa.Table(
+    "slot",
+    TABLES,
+    sa.Column("pair_id", sa.Text, sa.ForeignKey("pair.pair_id"), primary_key=True),
+    sa.Column("slot", sa.Integer, primary_key=True),
+    sa.Column("priority", sa.Double, nullable=False),  # the pair's, for the index
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("annotator", sa.Text),  # null exactly when open
+    sa.Column("lease_until", sa.BigInteger),  # UTC microseconds, null unless leased
+    sa.UniqueConstraint("pair_id", "annotator", name="slot_one_per_annotator"),
+    sa.CheckConstraint(
+        "(state = 'open' AND annotator IS NULL AND lease_until IS NULL)"
+        " OR (state = 'leased' AND annotator IS NOT NULL AND lease_until IS NOT NULL)"
+        " OR (state = 'done' AND annotator IS NOT NULL AND lease_until IS NULL)",
+        name="slot_state",
+    ),
+)
+sa.Index(
+    "slot_queue",
+    SLOT.c.slot,
+    SLOT.c.priority.desc(),
+    SLOT.c.pair_id,
+    sqlite_where=SLOT.c.state == OPEN,
+    postgresql_where=SLOT.c.state == OPEN,
+)
+sa.Index(
+    "slot_leases",
+    SLOT.c.lease_until,
+    SLOT.c.annotator,
+    sqlite_where=SLOT.c.state == LEASED,
+    postgresql_where=SLOT.c.state == LEASED,
+)
+
+EVENT: Final = sa.Table(
+    "event",
+    TABLES,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), sa.Identity(), primary_key=True),
+    sa.Column("event_id", sa.Text, nullable=False, unique=True),
+    sa.Column("event_time", sa.Text, nullable=False),
+    sa.Column("annotator", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("verdict", sa.Text),
+    sa.Column("retracts", sa.Text, sa.ForeignKey("event.event_id"), unique=True),
+    sa.Column("pair_id", sa.Text, sa.ForeignKey("pair.pair_id"), nullable=False),
+    sa.Column("left_interaction_id", sa.Text, nullable=False),
+    sa.Column("right_interaction_id", sa.Text, nullable=False),
+    sa.Column("guidelines_version", sa.Text),
+    sa.Column("late", sa.Integer, nullable=False),
+    sa.CheckConstraint(
+        "(kind = 'verdict' AND verdict IN ('left', 'right', 'tie', 'both_bad', 'skip') AND retracts IS NULL)"
+        " OR (kind = 'retract' AND verdict IS NULL AND retracts IS NOT NULL)",
+        name="event_kind",
+    ),
+    sqlite_autoincrement=True,  # a seq is never used twice
+)
+sa.Index("event_of_annotator", EVENT.c.annotator, EVENT.c.pair_id)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing an annotator said; columns of `ingest.schema.LABEL_EVENT_COLUMNS` without the store's own `seq`."""
+
+    event_id: str
+    """UUID made where the vote was cast: the same vote sent twice is one event."""
+    event_time: str
+    """ISO 8601, UTC."""
+    annotator: str
+    kind: str
+    """"verdict" or "retract"."""
+    verdict: str | None
+    """"left", "right", "tie", "both_bad" or "skip"; None of a retraction."""
+    retracts: str | None
+    """event_id of the verdict that this event takes back."""
+    pair_id: str
+    left_interaction_id: str
+    """Of the response that stood left on this annotator's screen."""
+    right_interaction_id: str
+    guidelines_version: str | None = None
+    late: int = 0
+    """1 when the lease had run out before the vote arrived."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open label store."""
+
+    engine: sa.Engine
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Give a connection that sees one state of the store."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreError(f"The label store could not be read: {_cause(error)}. Nothing was changed.") from error
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Give a connection whose changes become durable together when the block ends, or not at all."""
+        try:
+            with self.engine.execution_options(writes=True).begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreError(
+                f"The label store did not save: {_cause(error)}. Nothing was changed; try again."
+            ) from error
+
+
+def open_store(url: str) -> Store:
+    """Open the store at SQLAlchemy URL `url`, making its tables and, of SQLite, the file (mode 0600) when absent.
+
+    Raises StoreError when it cannot be opened.
+    """
+    try:
+        engine = _engine(sa.make_url(url))
+        store = Store(engine)
+        with engine.execution_options(writes=True).begin() as connection:
+            lock(connection, EVENT_LOCK)  # two servers that start together make the tables once
+            TABLES.create_all(connection)
+            for statement in APPEND_ONLY[engine.dialect.name]:
+                connection.exec_driver_sql(statement)
+    except (SQLAlchemyError, OSError, ImportError) as error:
+        shown = url.rsplit("@", maxsplit=1)[-1]  # never a password
+        raise StoreError(f"No label store at {shown}: {_cause(error)}. See `labels.url` in winnow.toml.") from error
+    return store
+
+
+def append(connection: sa.Connection, event: Event) -> bool:
+    """Append `event` unless it is there already; return whether it is new.
+
+    Raises StoreError when another event has its event_id.
+    """
+    lock(connection, EVENT_LOCK)
+    there = find(connection, event.event_id)
+    if there is None:
+        connection.execute(sa.insert(EVENT).values(**asdict(event)))
+        return True
+    if there != event:
+        raise StoreError(f"Event {event.event_id} is already another event. A UUID is made anew for every vote.")
+    return False
+
+
+def find(connection: sa.Connection, event_id: str) -> Event | None:
+    """Return the event with this id."""
+    row = connection.execute(_events().where(EVENT.c.event_id == event_id)).one_or_none()
+    return Event(**row._mapping) if row else None
+
+
+def last_verdict(connection: sa.Connection, annotator: str) -> Event | None:
+    """Return the annotator's newest verdict that was not taken back."""
+    query = _events().where(standing(EVENT), EVENT.c.annotator == annotator).order_by(EVENT.c.seq.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return Event(**row._mapping) if row else None
+
+
+def standing(event: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Return the condition that a row of `event` is a verdict that was not taken back."""
+    retraction = EVENT.alias()
+    return sa.and_(event.c.kind == "verdict", ~sa.exists().where(retraction.c.retracts == event.c.event_id))
+
+
+def judged(annotator: str, pair_id: sa.ColumnElement[str] | str) -> sa.ColumnElement[bool]:
+    """Return the condition that `annotator` has a standing verdict, a skip too, on the pair."""
+    own = EVENT.alias()
+    return sa.exists().where(own.c.annotator == annotator, own.c.pair_id == pair_id, standing(own))
+
+
+def lock(connection: sa.Connection, key: int) -> None:
+    """Wait until no other transaction holds advisory lock `key`; SQLite's one writer needs none."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
+def _events() -> sa.Select[tuple[object, ...]]:
+    """Select the columns of an `Event`."""
+    return sa.select(*(column for column in EVENT.c if column.name != "seq"))
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    """Return an engine that keeps this module's promises on either database."""
+    backend = url.get_backend_name()
+    if backend == "postgresql":
+        return sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    if backend != "sqlite" or url.database in {None, "", ":memory:"}:
+        raise StoreError(f"A label store is a SQLite file or a PostgreSQL database, not {url.drivername}.")
+    _make_private(Path(str(url.database)))
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _make_private(file: Path) -> None:
+    """Create the database file for its owner alone, before SQLite would create it for everyone."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    """Set what SQLite forgets when a connection closes."""
+    connection.isolation_level = None  # sqlite3 begins no transaction by itself
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    """Begin: a writer takes the one write lock at once, a reader never does."""
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _cause(error: Exception) -> str:
+    """Return what the database said, without the statement and its parameters, which hold user text."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())

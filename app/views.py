@@ -1,0 +1,158 @@
+"""Drawing prompts and responses as untrusted text.
+
+Whoever wrote them must not be able to run anything, to make the browser ask another machine for anything, or to look
+like a part of the page. So the markdown is turned into HTML here, from a fixed list of tags without links, images,
+styles or event handlers: an image or a link stands there as text, HTML as the characters it is made of, a formula as
+its source. Code keeps every byte. The raw view shows the text as it is, character by character.
+"""
+
+import html
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
+
+Message = Mapping[str, str | None]
+
+TAGS: Final = frozenset(
+    {"h1", "h2", "h3", "h4", "h5", "h6", "p", "br", "hr", "ul", "ol", "li", "blockquote", "pre", "code", "div", "span"}
+    | {"table", "thead", "tbody", "tr", "th", "td", "strong", "em", "s"}
+)
+"""Every tag that this module gives; `class` and the start of an ordered list are its only attributes."""
+
+ROLES: Final = {"system": "System", "developer": "Developer", "user": "User", "assistant": "Assistant", "tool": "Tool"}
+"""Roles that have a look of their own; any other is drawn under the name it has."""
+
+_FORMULA: Final = re.compile(r"\\\(.+?\\\)|\\\[.+?\\\]|\$\$.+?\$\$", re.DOTALL)
+
+
+class _Untrusted(RendererHTML):
+    """Gives tags without attributes, and whatever would load something or lead elsewhere as text."""
+
+    @staticmethod
+    def renderAttrs(token: Token) -> str:  # noqa: N802 (the library's name)
+        """Keep only the number that an ordered list starts with."""
+        start = token.attrs.get("start") if token.type == "ordered_list_open" else None
+        return "" if start is None else f' start="{int(start)}"'
+
+    def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        """Show a code block byte for byte, its language above it."""
+        language = html.escape(tokens[idx].info.strip())
+        label = f'<span class="code-language">{language}</span>' if language else ""
+        return f'<div class="code-block">{label}{_pre(tokens[idx].content)}</div>'
+
+    def code_block(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        """Show an indented block like a fenced one."""
+        return f'<div class="code-block">{_pre(tokens[idx].content)}</div>'
+
+    def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        """Name the image instead of loading it."""
+        title = html.escape(f"[image: {tokens[idx].content}]" if tokens[idx].content else "[image]")
+        return f'<span class="not-loaded">{title} {html.escape(str(tokens[idx].attrs.get("src", "")))}</span>'
+
+    def link_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        """Begin the text of a link."""
+        return '<span class="not-linked">'
+
+    def link_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        """Write where the link leads behind its text; `<https://...>` says it already. Links do not nest."""
+        if tokens[idx].markup == "autolink":
+            return "</span>"
+        opening = next(token for token in reversed(tokens[:idx]) if token.type == "link_open")
+        return f"</span> ({html.escape(str(opening.attrs.get('href', '')))})"
+
+    def formula(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        """Show the source of a formula, backslashes and underscores kept."""
+        return f'<span class="formula">{html.escape(tokens[idx].content)}</span>'
+
+
+def _formula(state: StateInline, silent: bool) -> bool:
+    r"""Keep markdown away from `\( ... \)`, `\[ ... \]` and `$$ ... $$`."""
+    match = _FORMULA.match(state.src, state.pos, state.posMax)
+    if match is None:
+        return False
+    if not silent:
+        state.push("formula", "", 0).content = match.group()
+    state.pos = match.end()
+    return True
+
+
+def _parser() -> MarkdownIt:
+    """Return a parser for which HTML is text, a line break is a line break, and no line is hidden as a definition."""
+    parser = MarkdownIt("commonmark", {"html": False, "breaks": True}, renderer_cls=_Untrusted)
+    parser.inline.ruler.before("escape", "formula", _formula)
+    return parser.enable(["table", "strikethrough"]).disable("reference")
+
+
+_MARKDOWN: Final = _parser()
+
+
+def markdown(text: str) -> str:
+    """Return safe HTML of markdown `text`."""
+    return f'<div class="markdown">{_one_line(_MARKDOWN.render(text))}</div>'
+
+
+def raw(text: str) -> str:
+    """Return safe HTML that shows `text` character by character."""
+    return f'<div class="raw">{_one_line(_pre(text))}</div>'
+
+
+def plain(text: str) -> str:
+    """Return safe HTML of one line of text."""
+    return _one_line(html.escape(text))
+
+
+def conversation(messages: Sequence[Message], *, as_raw: bool = False) -> str:
+    """Return safe HTML of a conversation: every turn under its role."""
+    return "".join(_turn(message, raw if as_raw else markdown) for message in messages)
+
+
+def response(messages: Sequence[Message], *, as_raw: bool = False) -> str:
+    """Return safe HTML of a response: its text alone where it is one plain message, else as a conversation."""
+    if [message.get("role") for message in messages] == ["assistant"]:
+        return _body(messages[0], raw if as_raw else markdown)
+    return conversation(messages, as_raw=as_raw)
+
+
+def pair(prompt: Sequence[Message], left: Sequence[Message], right: Sequence[Message], *, as_raw: bool = False) -> str:
+    """Return safe HTML of the question: the conversation above, two responses to it side by side."""
+    sides = "".join(
+        f'<div class="response {side}"><span class="role">{side}</span>{response(messages, as_raw=as_raw)}</div>'
+        for side, messages in (("left", left), ("right", right))
+    )
+    return (
+        f'<div class="stage"><div class="prompt"><div>{conversation(prompt, as_raw=as_raw)}</div></div>'
+        f'<div class="sides">{sides}</div></div>'
+    )
+
+
+def _turn(message: Message, draw: Callable[[str], str]) -> str:
+    """Return one turn with its role, and the name of who or what spoke where it has one."""
+    role = message.get("role") or ""
+    name = message.get("name") or message.get("tool_call_id")
+    heading = html.escape(ROLES.get(role, role) + (f" · {name}" if name else ""))
+    look = role if role in ROLES else "other"
+    return f'<div class="turn role-{look}"><span class="role">{_one_line(heading)}</span>{_body(message, draw)}</div>'
+
+
+def _body(message: Message, draw: Callable[[str], str]) -> str:
+    """Return what a message says and which tools it calls; a message that does neither says so."""
+    content, calls = message.get("content"), message.get("tool_calls")
+    said = draw(content) if content else ""
+    called = f'<span class="role">Tool calls</span>{raw(calls)}' if calls else ""
+    return said + called or '<div class="empty">(empty)</div>'
+
+
+def _pre(text: str) -> str:
+    """Return `text` as it is, in a fixed-width block."""
+    return f"<pre><code>{html.escape(text)}</code></pre>"
+
+
+def _one_line(markup: str) -> str:
+    """Write line ends as references: Streamlit strips lines of HTML that hold only spaces, and code may have them."""
+    return markup.replace("\r", "&#13;").replace("\n", "&#10;")

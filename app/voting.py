@@ -1,0 +1,196 @@
+"""What an annotator does to the store: take the next pair, judge it, take the judgement back.
+
+Each action is one transaction, so an event and the slot it fills are durable together or not at all. What comes back
+has been committed: only then may a screen say "saved".
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from app import leases
+from app.store import (
+    EVENT,
+    EVENT_LOCK,
+    LEASED,
+    OPEN,
+    PAIR,
+    SLOT,
+    Event,
+    Store,
+    append,
+    judged,
+    last_verdict,
+    lock,
+    standing,
+)
+from app.store import find as find_event
+from ingest.errors import StoreError
+from ingest.schema import content_id
+from ingest.settings import Labels
+
+VERDICTS: Final = ("left", "right", "tie", "both_bad", "skip")
+MICROSECONDS: Final = 1_000_000
+
+Conversation = Sequence[Mapping[str, str | None]]
+
+
+@dataclass(frozen=True)
+class Showing:
+    """One pair as it stands on one annotator's screen. Holds no model name, since none may reach the browser."""
+
+    pair_id: str
+    prompt: Conversation
+    left: Conversation
+    right: Conversation
+    left_interaction_id: str
+    right_interaction_id: str
+    event_id: str
+    """UUID of the one verdict that this showing can give."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an annotator is."""
+
+    done: int
+    """Standing verdicts that are not skips."""
+    skipped: int
+    left: int
+    """Pairs that this annotator could still be given, the one on screen included."""
+
+
+def a_stands_left(annotator: str, pair_id: str, seed: int) -> bool:
+    """Return on which side response_a stands: a fair coin, and the same one whenever this annotator comes back."""
+    return int(content_id(["side", annotator, pair_id, seed])[-1], 16) % 2 == 0
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One annotator at the store."""
+
+    store: Store
+    annotator: str
+    labels: Labels
+    clock: Callable[[], datetime] = utc_now
+
+    def next(self) -> Showing | None:
+        """Lease the next pair, a live lease of one's own first; None when nothing is left to ask."""
+        with self.store.writing() as connection:
+            pair_id = leases.next_pair(
+                connection, self.annotator, k=self.labels.annotators_per_pair, now=self._now(), until=self._until()
+            )
+            return self._showing(connection, pair_id) if pair_id else None
+
+    def vote(self, showing: Showing, verdict: str) -> Event | None:
+        """Store the verdict and fill (of a skip: give back) the slot. The same showing sent twice is one event.
+
+        A verdict whose lease was lost is stored too, marked late. None, and nothing stored, when this annotator has
+        judged the pair already, in another window for instance: the first verdict stands until it is taken back.
+        """
+        if verdict not in VERDICTS:
+            raise StoreError(f"No such verdict: {verdict!r}. It is one of {', '.join(VERDICTS)}.")
+        with self.store.writing() as connection:
+            lock(connection, EVENT_LOCK)
+            if (sent := find_event(connection, showing.event_id)) and sent.verdict == verdict:
+                return sent
+            if connection.execute(sa.select(judged(self.annotator, showing.pair_id))).scalar_one():
+                return None
+            settle = leases.give_back if verdict == "skip" else leases.complete
+            live = settle(connection, self.annotator, showing.pair_id, self._now())
+            event = self._event(showing.event_id, showing, verdict=verdict, late=not live)
+            append(connection, event)
+            return event
+
+    def undo(self, event_id: str) -> Showing | None:
+        """Take one's own verdict back and lease its pair again; None when others hold every slot of it now.
+
+        Raises StoreError when there is no such standing verdict.
+        """
+        with self.store.writing() as connection:
+            lock(connection, EVENT_LOCK)
+            verdict = last_verdict(connection, self.annotator)
+            if verdict is None or verdict.event_id != event_id:
+                raise StoreError("That verdict is not your last one any more. Nothing was taken back.")
+            retraction = self._event(str(uuid.uuid4()), verdict, retracts=event_id)
+            append(connection, retraction)
+            again = leases.take_again(connection, self.annotator, verdict.pair_id, self._until())
+            return self._showing(connection, verdict.pair_id) if again else None
+
+    def last_verdict(self) -> Event | None:
+        """Return the verdict that `undo` would take back."""
+        with self.store.reading() as connection:
+            return last_verdict(connection, self.annotator)
+
+    def progress(self) -> Progress:
+        """Count what is done and what is left for this annotator."""
+        skip = EVENT.c.verdict == "skip"
+        mine = sa.select(sa.func.count().filter(~skip), sa.func.count().filter(skip)).where(
+            EVENT.c.annotator == self.annotator, standing(EVENT)
+        )
+        free = sa.or_(
+            SLOT.c.state == OPEN,
+            sa.and_(
+                SLOT.c.state == LEASED,
+                sa.or_(SLOT.c.annotator == self.annotator, SLOT.c.lease_until <= self._now()),
+            ),
+        )
+        left = sa.select(sa.func.count(SLOT.c.pair_id.distinct())).where(
+            free, SLOT.c.slot < self.labels.annotators_per_pair, ~judged(self.annotator, SLOT.c.pair_id)
+        )
+        with self.store.reading() as connection:
+            done, skipped = connection.execute(mine).one()
+            return Progress(done=done, skipped=skipped, left=connection.execute(left).scalar_one())
+
+    def _now(self) -> int:
+        return round(self.clock().timestamp() * MICROSECONDS)
+
+    def _until(self) -> int:
+        return round((self.clock() + timedelta(seconds=self.labels.lease_seconds)).timestamp() * MICROSECONDS)
+
+    def _event(
+        self,
+        event_id: str,
+        sides: Showing | Event,
+        *,
+        verdict: str | None = None,
+        retracts: str | None = None,
+        late: bool = False,
+    ) -> Event:
+        """Return the event of something said now about the pair, whose sides are those of `sides`."""
+        return Event(
+            event_id=event_id,
+            event_time=self.clock().astimezone(UTC).isoformat(timespec="microseconds"),
+            annotator=self.annotator,
+            kind="retract" if retracts else "verdict",
+            verdict=verdict,
+            retracts=retracts,
+            pair_id=sides.pair_id,
+            left_interaction_id=sides.left_interaction_id,
+            right_interaction_id=sides.right_interaction_id,
+            late=int(late),
+        )
+
+    def _showing(self, connection: sa.Connection, pair_id: str) -> Showing:
+        """Arrange a pair for this annotator's screen."""
+        row = connection.execute(sa.select(PAIR).where(PAIR.c.pair_id == pair_id)).one()._mapping
+        left, right = ("a", "b") if a_stands_left(self.annotator, pair_id, self.labels.seed) else ("b", "a")
+        return Showing(
+            pair_id=pair_id,
+            prompt=json.loads(row["prompt"]),
+            left=json.loads(row[f"response_{left}"]),
+            right=json.loads(row[f"response_{right}"]),
+            left_interaction_id=row[f"interaction_{left}"],
+            right_interaction_id=row[f"interaction_{right}"],
+            event_id=str(uuid.uuid4()),
+        )
