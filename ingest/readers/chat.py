@@ -111,7 +111,7 @@ def interactions(request: Fields, response: Fields) -> Iterator[Interaction]:
         reply = _reply(choice)
         token_ids, token_logprobs = _tokens(choice)
         yield Interaction(
-            source_id=source_id or content_id([prompt, reply, model or requested]),
+            source_id=source_id or content_id([prompt, [reply], model or requested]),
             choice_index=choice.maybe_integer("index") or 0,
             prompt=prompt,
             response=[reply],
