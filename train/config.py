@@ -1,0 +1,90 @@
+"""The configuration of one training run, complete and checked; it is saved as run.json beside what the run writes.
+
+Each field is an option of the command line (`train.dpo`), its docstring that option's help; docs/training.md says when
+to change which.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ingest.errors import SettingsError
+from ingest.schema import canonical_json
+
+Order = Literal["length", "shuffled", "sequential"]
+OnOverlong = Literal["fail", "drop"]
+Dtype = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda"]
+Schedule = Literal["linear", "cosine", "constant"]
+
+
+class RunConfig(BaseModel):
+    """Everything a run depends on besides the files it reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    data: Path
+    """Parquet file of preference pairs: prompt, chosen, rejected."""
+    model: Path
+    """Folder of the deployed model: it starts as the policy, and is the reference."""
+    output: Path
+    """Folder for everything the run writes; new or empty."""
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    """Strength of the pull towards the reference; smaller moves further from it."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-6
+    """Peak learning rate of AdamW."""
+    epochs: Annotated[int, Field(ge=1)] = 1
+    """Passes over the training pairs."""
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    """Pairs in one forward pass."""
+    gradient_accumulation: Annotated[int, Field(ge=1)] = 4
+    """Forward passes in one optimiser step."""
+    max_length: Annotated[int | None, Field(ge=2)] = None
+    """Most tokens of prompt and response together."""
+    on_overlong: OnOverlong = "fail"
+    """Longer pairs stop the run before it starts, or are left out and listed. Nothing is ever cut."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Of the order of pairs, of the split and of the bootstrap."""
+    device: Device = "auto"
+    """Where to run; auto: a GPU when there is one."""
+    dtype: Dtype = "auto"
+    """Of matrix products; auto: bfloat16 on GPUs that have it. Weights, sums and optimiser are float32."""
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the steps in which the learning rate rises from 0."""
+    schedule: Schedule = "linear"
+    """Course of the learning rate after warm-up: down to 0, or constant."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled weight decay of AdamW."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients with a larger norm are scaled down to it."""
+    order: Order = "length"
+    """Training pairs in batches of like length, shuffled, or as in the file."""
+    eval_batch_size: Annotated[int, Field(ge=1)] = 16
+    """Pairs in one forward pass without gradients; changes speed and memory only."""
+    validation: Path | None = None
+    """Parquet file of held-out pairs, for data without a split column."""
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of prompts held out when neither a split column nor --validation says which."""
+    reference_cache: Path
+    """Folder of cached reference log-probabilities."""
+    log_every: Annotated[int, Field(ge=1)] = 10
+    """Optimiser steps between two lines of metrics.jsonl."""
+
+    @classmethod
+    def checked(cls, values: dict[str, object]) -> Self:
+        """Return the configuration of `values`. Raises SettingsError that names every wrong value."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"--{str(e['loc'][0]).replace('_', '-')} {e.get('input')!r}: {e['msg']}" for e in error.errors()
+            )
+            raise SettingsError(f"Wrong arguments: {problems}. `python -m train.dpo --help` lists them.") from error
+
+    @property
+    def fingerprint(self) -> str:
+        """Return 8 hex digits of everything but the folders that are written to."""
+        written = {"output", "reference_cache"}
+        return hashlib.sha256(canonical_json(self.model_dump(mode="json", exclude=written))).hexdigest()[:8]

@@ -1,0 +1,100 @@
+"""Direct preference optimisation of the deployed model on curated pairs: the command line.
+
+    python -m train.dpo --data data/curated/latest/curated.parquet
+
+Reads a Parquet file of pairs and a model folder; writes a run folder (`train.run` lists its files). Progress and tables
+go to stderr; stdout is one line of JSON. docs/training.md explains every option.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin
+
+from ingest import settings
+from ingest.errors import SettingsError, WinnowError
+from train.config import RunConfig
+
+OPEN_DEFAULTS: Final = {
+    "data": "required",
+    "model": "train.model of winnow.toml",
+    "output": "a folder in train.output of winnow.toml, named by data and options",
+    "reference_cache": "reference, beside the output",
+    "max_length": "what the model allows",
+    "validation": "none",
+}
+"""Option -> what its default is where that is not a constant."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = vars(parser().parse_args(argv))
+    config = arguments.pop("config", None)
+    try:
+        resolved = resolve(arguments, config)
+        # torch takes seconds to import: --help and wrong arguments answer without it.
+        from train.run import run  # noqa: PLC0415
+
+        summary = run(resolved)
+    except WinnowError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    print(json.dumps(summary))  # noqa: T201
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser: one option for each field of RunConfig, and --config."""
+    made = argparse.ArgumentParser(
+        prog="python -m train.dpo",
+        description="Train the deployed model on preference pairs with DPO, offline.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    for name, field in RunConfig.model_fields.items():
+        default = OPEN_DEFAULTS.get(name, field.default)
+        made.add_argument(
+            f"--{name.replace('_', '-')}",
+            metavar=_metavar(field.annotation),
+            required=name == "data",
+            help=f"{field.description} [{default}]".replace("%", "%%"),
+        )
+    made.add_argument("--config", type=Path, metavar="PATH", help="Settings file. [$WINNOW_CONFIG, else ./winnow.toml]")
+    return made
+
+
+def resolve(arguments: dict[str, Any], config: Path | None) -> RunConfig:
+    """Fill in from winnow.toml what the command line leaves open, and check the whole.
+
+    Raises SettingsError when there is no model to train or a value is wrong.
+    """
+    workspace = settings.load(config).train
+    values = {"model": workspace.model, **arguments}
+    if values["model"] is None:
+        raise SettingsError("No model to train. Give --model DIR, or set `model` in [train] of winnow.toml.")
+    folder = Path(values["output"]).parent if "output" in values else workspace.output
+    values.setdefault("reference_cache", folder / "reference")
+    if "output" not in values:
+        values["output"] = _new_folder(folder, RunConfig.checked({**values, "output": folder}))
+    return RunConfig.checked(values)
+
+
+def _new_folder(folder: Path, config: RunConfig) -> Path:
+    """Return a folder in `folder` that is not there yet, named by the data file and the configuration."""
+    name = f"{config.data.stem}-{config.fingerprint}"
+    numbered = (folder / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000))
+    return next(path for path in numbered if not path.exists())
+
+
+def _metavar(annotation: Any) -> str:
+    """Return what --help shows for a value of this type: the choices, or PATH, INT, FLOAT."""
+    if get_origin(annotation) is Literal:
+        return "|".join(get_args(annotation))
+    kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not type(None)]
+    return {"path": "PATH", "int": "INT", "float": "FLOAT"}[kinds[0].__name__.lower()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""The policy: loaded whole or not at all, without dropout, and identified by its content."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from ingest.errors import SettingsError, TrainingError
+from ingest.schema import canonical_json
+from train.logprobs import check_head
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A causal language model and its tokenizer."""
+
+    model: PreTrainedModel
+    """Weights in float32, every dropout off."""
+    tokenizer: PreTrainedTokenizerBase
+    autocast: torch.dtype | None
+    """Dtype of matrix products; None is float32."""
+
+    @property
+    def position_limit(self) -> int | None:
+        """Tokens that the model's configuration allows in one sequence; None where it states no limit."""
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return limit if isinstance(limit, int) else None
+
+    @property
+    def padding_id(self) -> int:
+        """Token id that fills padding; any would do, the masks do not look at it."""
+        known = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
+        return next((token for token in known if isinstance(token, int)), 0)
+
+
+def load(folder: Path, device: torch.device, autocast: torch.dtype | None) -> Policy:
+    """Load the model in `folder` onto `device`. Nothing is downloaded, and no code of the folder's is run.
+
+    Raises SettingsError when there is no model, TrainingError when its weights are incomplete or cannot be used.
+    """
+    if not (folder / "config.json").is_file():
+        raise SettingsError(f"No model at {folder}: expected a folder with config.json, weights and a tokenizer.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise SettingsError(f"{folder} cannot be loaded as a causal language model in safetensors: {error}") from error
+    model, report = loaded
+    absent = sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])})
+    if absent:
+        raise TrainingError(f"{folder} lacks {len(absent)} weights, such as {absent[0]}; they would be random numbers.")
+    turn_off_dropout(model)
+    model.to(device)
+    check_head(model)
+    return Policy(model, tokenizer, autocast)
+
+
+def turn_off_dropout(model: PreTrainedModel) -> None:
+    """Set every dropout of `model` to 0, modules and the rates that attention layers keep as numbers.
+
+    Noise in the policy that the reference does not have would be a difference of the two before any learning.
+    """
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name, value in vars(module).items():
+            if "dropout" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
+
+
+def fingerprint(policy: Policy) -> str:
+    """Return the sha256 of everything that log-probabilities depend on besides token ids.
+
+    Weights, configuration, arithmetic, attention implementation and chat template.
+    """
+    config = policy.model.config.to_diff_dict()
+    for where_it_came_from in ("_name_or_path", "transformers_version"):
+        config.pop(where_it_came_from, None)
+    parts = {
+        "weights": weights_hash(policy.model),
+        "config": hashlib.sha256(canonical_json(config)).hexdigest(),
+        "dtype": str(policy.autocast or torch.float32),
+        "attention": policy.model.config._attn_implementation,
+        "template": policy.tokenizer.chat_template,
+    }
+    return hashlib.sha256(canonical_json(parts)).hexdigest()
+
+
+def weights_hash(model: PreTrainedModel) -> str:
+    """Return the sha256 of all weights: names, dtypes, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(canonical_json([name, str(tensor.dtype), list(tensor.shape)]))
+        digest.update(tensor.detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,211 @@
+"""One training run from configuration to folder. Reads pairs and a model; writes into `config.output`:
+
+    run.json         the resolved configuration
+    model/           the trained model and its tokenizer, safetensors
+    metrics.jsonl    what was logged, a line at a time
+    curve.svg, .png  the same, drawn
+    scores.parquet   what the trained policy thinks of every pair (ingest.schema.SCORE)
+    dropped.parquet  pairs left out by --on-overlong drop (ingest.schema.DROPPED)
+    manifest.json    hashes of what was read, counts, results, versions; written last: a folder without it is unfinished
+
+`python -m train.dpo` is its command line.
+"""
+
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+import transformers
+from rich.progress import Progress
+from transformers import PrinterCallback, TrainingArguments
+
+from ingest.errors import SettingsError
+from train import model as policies
+from train.collate import Collator
+from train.config import RunConfig
+from train.curve import draw_curve
+from train.dataset import (
+    SPLITS,
+    PairDataset,
+    PairReader,
+    SplitOf,
+    columns_of,
+    refuse_no_rows,
+    split_by_column,
+    split_by_hash,
+)
+from train.model import Policy
+from train.preflight import Preflight
+from train.progress import NARRATION, MetricsFile, TrainingBar, bars, counter, print_held_out
+from train.reference import ReferenceCache, ReferenceResult
+from train.scores import score_table, write_scores
+from train.step_zero import check_policy_is_reference
+from train.summary import before_and_after, headline, write_json, write_manifest
+from train.trainer import DPOTrainer
+
+
+def run(config: RunConfig) -> dict[str, Any]:
+    """Train as `config` says and return the summary that the command prints.
+
+    Raises the errors of `ingest.errors` that the stages name; nothing is written before the data has passed preflight.
+    """
+    started = time.monotonic()
+    device, autocast = _hardware(config)
+    transformers.set_seed(config.seed)
+    transformers.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()
+    policy = policies.load(config.model, device, autocast)
+    with bars() as progress:
+        pairs, preflight = read_pairs(config, policy, progress)
+        _start_folder(config, preflight)
+        fingerprint, reference = _fill_reference(config, policy, pairs, progress)
+        trainer = _trainer(config, policy, pairs, progress)
+        step_zero = check_policy_is_reference(trainer, pairs)
+        trainer.train()
+        save_model(config.output / "model", policy)
+        every_row = trainer.read_out(list(range(len(pairs))), counter(progress, "scoring", len(pairs)))
+    step = trainer.state.global_step
+    write_scores(config.output / "scores.parquet", score_table(pairs, every_row, config.beta, step))
+    draw_curve(config.output / "metrics.jsonl", config.output)
+    before, after = before_and_after(pairs, every_row, config.beta, config.seed)
+    print_held_out(before, after, {split: len(pairs.rows_of(split)) for split in after})
+    summary = headline(config, pairs, len(preflight.dropped), before, after)
+    summary |= {"steps": step, "seconds": round(time.monotonic() - started, 1)}
+    found = {"model_fingerprint": fingerprint, "reference": asdict(reference), "step_zero": asdict(step_zero)}
+    write_manifest(config, {"summary": summary, **found, "before": before, "after": after})
+    return summary
+
+
+def read_pairs(config: RunConfig, policy: Policy, progress: Progress) -> tuple[PairDataset, Preflight]:
+    """Return all pairs as token ids, and what preflight found. Raises PreflightError that names the rows at fault."""
+    limit = policy.position_limit
+    if config.max_length is not None and limit is not None and config.max_length > limit:
+        raise SettingsError(f"--max-length {config.max_length} is more than the {limit} positions the model has.")
+    preflight = Preflight(
+        config.max_length or limit, config.on_overlong == "drop", getattr(policy.tokenizer, "bos_token_id", None)
+    )
+    reader = PairReader(policy.tokenizer, preflight)
+    files = _files(config)
+    on_rows = counter(progress, "reading", sum(pq.read_metadata(path).num_rows for path, _ in files))
+    for path, split_of in files:
+        reader.read(path, split_of, on_rows)
+    pairs = reader.dataset()
+    refuse_no_rows(pairs)
+    _narrate_pairs(pairs, preflight)
+    return pairs, preflight
+
+
+def _files(config: RunConfig) -> list[tuple[Path, SplitOf]]:
+    """Return the files to read, each with what decides the split of its rows."""
+    has_split = "split" in columns_of(config.data)
+    needless = {"validation", "validation_share"} & config.model_fields_set
+    if has_split and needless:
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(needless))
+        raise SettingsError(f"{config.data} has a split column, so {options} would change nothing; leave it out.")
+    if has_split:
+        return [(config.data, split_by_column)]
+    if config.validation is not None:
+        columns_of(config.validation)
+        return [(config.data, lambda _: "train"), (config.validation, lambda _: "validation")]
+    share = config.validation_share
+    NARRATION.print(f"{config.data} has no split column: prompts are held out by hash, {share:.0%} of them.")
+    return [(config.data, split_by_hash(config.seed, share))]
+
+
+def _narrate_pairs(pairs: PairDataset, preflight: Preflight) -> None:
+    """Say what was read, left out, and trained on in spite of a blemish."""
+    splits = ", ".join(f"{len(pairs.rows_of(split)):,} {split}" for split in SPLITS)
+    NARRATION.print(
+        f"{len(pairs):,} pairs: {splits}; {len(pairs.tokens):,} tokens, the longest pair {pairs.lengths.max():,}."
+    )
+    if preflight.dropped:
+        NARRATION.print(
+            f"{len(preflight.dropped):,} pairs over {preflight.max_length:,} tokens are left out (dropped.parquet)."
+        )
+    if preflight.drifting:
+        NARRATION.print(
+            f"{len(preflight.drifting):,} pairs: the template renders the prompt differently before a response, so its "
+            f"last tokens are not trained on, as in TRL. The first: {', '.join(preflight.drifting[:3])}."
+        )
+
+
+def _hardware(config: RunConfig) -> tuple[torch.device, torch.dtype | None]:
+    """Return device and dtype of matrix products (None: float32). Raises SettingsError for what is not there."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SettingsError(
+            "WORLD_SIZE is more than 1, but a run is one process on one device. Start it with `python`."
+        )
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("--device cuda: PyTorch finds no CUDA device here. Leave the option out to run on the CPU.")
+    device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
+    if config.dtype == "auto":
+        return device, torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
+    return device, torch.bfloat16 if config.dtype == "bfloat16" else None
+
+
+def _start_folder(config: RunConfig, preflight: Preflight) -> None:
+    """Make the output folder, readable by its owner alone: what it holds was learnt from users' texts."""
+    config.output.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if any(config.output.iterdir()):
+        raise SettingsError(f"{config.output} is not empty. Name a new folder with --output, or leave it out.")
+    write_json(config.output / "run.json", config.model_dump(mode="json"))
+    if preflight.dropped:
+        preflight.write_dropped(config.output / "dropped.parquet")
+
+
+def _fill_reference(
+    config: RunConfig, policy: Policy, pairs: PairDataset, progress: Progress
+) -> tuple[str, ReferenceResult]:
+    """Give every pair its reference log-probabilities; return the model's fingerprint and where they came from."""
+    fingerprint = policies.fingerprint(policy)
+    collate = Collator(policy.padding_id)
+    cache = ReferenceCache(config.reference_cache, policy, fingerprint, collate, config.eval_batch_size)
+    result = cache.fill(pairs, counter(progress, "reference", len(pairs)))
+    NARRATION.print(f"Reference log-probabilities: {result.cached:,} from {result.path}, {result.computed:,} computed.")
+    return fingerprint, result
+
+
+def _trainer(config: RunConfig, policy: Policy, pairs: PairDataset, progress: Progress) -> DPOTrainer:
+    """Return the trainer with our own log file and progress bar instead of prints."""
+    arguments = TrainingArguments(
+        output_dir=str(config.output),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.eval_batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.schedule if config.schedule != "constant" else "constant_with_warmup",
+        warmup_steps=config.warmup_ratio,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        seed=config.seed,
+        logging_steps=config.log_every,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        eval_strategy="epoch" if pairs.rows_of("validation") else "no",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        use_cpu=policy.model.device.type == "cpu",
+        dataloader_pin_memory=policy.model.device.type == "cuda",
+    )
+    if arguments.n_gpu > 1:
+        # The base class would wrap the model in nn.DataParallel, which token_logps does not go through.
+        NARRATION.print(f"{arguments.n_gpu} GPUs are visible; the run uses the first.")
+        arguments._n_gpu = 1
+    trainer = DPOTrainer(policy, pairs, arguments, beta=config.beta, order=config.order)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(MetricsFile(config.output / "metrics.jsonl"))
+    trainer.add_callback(TrainingBar(progress))
+    return trainer
+
+
+def save_model(folder: Path, policy: Policy) -> None:
+    """Save weights and tokenizer so that `AutoModelForCausalLM.from_pretrained(folder)` loads them."""
+    policy.model.save_pretrained(folder)
+    policy.tokenizer.save_pretrained(folder)

@@ -1,0 +1,127 @@
+"""Prompt, chosen and rejected -> token ids, as TRL 1.16 makes them.
+
+A conversation is rendered with the model's own chat template: the prompt with the generation prompt at its end, and
+prompt + response without. A plain text is tokenised as it is, its response ending in the end token. The response
+starts where the tokens of prompt and of prompt + response part, on either side the earlier: templates and merges do
+not always keep the prompt's last tokens.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from ingest.errors import ContractError, SettingsError
+
+Side = str | Sequence[Mapping[str, object]]
+"""A text or a list of messages."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pair as the file has it."""
+
+    row_id: str
+    """triple_id, or "row:N" where the file has none."""
+    prompt: Side
+    chosen: Side
+    rejected: Side
+    tools: str | None = None
+    """JSON text of the tools the prompt offers."""
+
+
+@dataclass(frozen=True)
+class TokenisedPair:
+    """Token ids of one pair; prompt + chosen and prompt + rejected are what the model reads."""
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+    drift: int
+    """Tokens at the end of the prompt alone that prompt + response does not have: the model never reads them."""
+
+
+def tokenise(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[TokenisedPair]:
+    """Return the token ids of `rows`, in their order.
+
+    Raises SettingsError when the tokenizer cannot render them, ContractError when tools or tool calls are not JSON.
+    """
+    if not rows:
+        return []
+    chat = not isinstance(rows[0].prompt, str)
+    texts = [text for row in rows for text in (_render_chat if chat else _render_text)(tokenizer, row)]
+    # A chat template writes the special tokens itself; a plain text gets the tokenizer's default ones.
+    ids: list[list[int]] = tokenizer(
+        texts, add_special_tokens=not chat, return_attention_mask=False, return_token_type_ids=False, verbose=False
+    )["input_ids"]
+    return [_split(*ids[i : i + 3]) for i in range(0, len(ids), 3)]
+
+
+def _split(prompt: list[int], with_chosen: list[int], with_rejected: list[int]) -> TokenisedPair:
+    """Cut both sequences where one of them first differs from the prompt alone."""
+    length = min(_common_prefix(prompt, with_chosen), _common_prefix(prompt, with_rejected))
+    return TokenisedPair(prompt[:length], with_chosen[length:], with_rejected[length:], len(prompt) - length)
+
+
+def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """Return how many leading tokens are the same."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _render_text(tokenizer: PreTrainedTokenizerBase, row: Row) -> tuple[str, str, str]:
+    """Return prompt, prompt + chosen and prompt + rejected, the responses ending in the end token."""
+    end = tokenizer.eos_token
+    if end is None:
+        raise SettingsError("The tokenizer has no end token, so a model trained on plain texts would never stop.")
+    prompt = str(row.prompt)
+    chosen, rejected = (text if text.endswith(end) else text + end for text in (str(row.chosen), str(row.rejected)))
+    return prompt, prompt + chosen, prompt + rejected
+
+
+def _render_chat(tokenizer: PreTrainedTokenizerBase, row: Row) -> tuple[str, str, str]:
+    """Return what the chat template makes of prompt, prompt + chosen and prompt + rejected."""
+    if tokenizer.chat_template is None:
+        raise SettingsError(
+            "The pairs are conversations, and the tokenizer has no chat template. Add the deployment's own "
+            "chat_template.jinja to the model folder."
+        )
+    prompt, chosen, rejected = (
+        messages_for_template(side, row.row_id) for side in (row.prompt, row.chosen, row.rejected)
+    )
+    tools = _json(row.tools, "tools", row.row_id) if row.tools is not None else None
+
+    def render(messages: list[dict[str, Any]], *, generation: bool) -> str:
+        text = tokenizer.apply_chat_template(messages, tools=tools, add_generation_prompt=generation, tokenize=False)
+        return str(text)
+
+    return (
+        render(prompt, generation=True),
+        render(prompt + chosen, generation=False),
+        render(prompt + rejected, generation=False),
+    )
+
+
+def messages_for_template(messages: Side, row_id: str) -> list[dict[str, Any]]:
+    """Return `messages` as templates expect them: without null keys, tool calls as objects.
+
+    Templates ask `if message.tool_calls is defined`, so a null key would change what they write.
+    """
+    cleaned = []
+    for message in messages:
+        if not isinstance(message, Mapping):
+            raise ContractError(f"{row_id}: expected a list of messages with role and content, got {messages!r:.60}.")
+        kept: dict[str, Any] = {key: value for key, value in message.items() if value is not None}
+        if isinstance(kept.get("tool_calls"), str):
+            kept["tool_calls"] = _json(kept["tool_calls"], "tool_calls", row_id)
+        cleaned.append(kept)
+    return cleaned
+
+
+def _json(text: str, column: str, row_id: str) -> Any:
+    """Parse JSON text of one row. Raises ContractError that names it."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ContractError(f"{row_id}: {column} is not JSON ({error}). It must be null or JSON text.") from error

@@ -1,0 +1,153 @@
+"""DPO as a thin subclass of transformers.Trainer: the loss, its normalisation, the order of pairs, exact evaluation.
+
+The optimiser, schedule, clipping, loop, callbacks and devices are the base class's own.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Sampler, Subset
+from transformers import Trainer, TrainingArguments
+
+from ingest.errors import TrainingError
+from train.collate import Batch, Collator
+from train.config import Order
+from train.dataset import PairDataset
+from train.logprobs import row_logps, sequence_logps, token_logps
+from train.losses import SIGMOID
+from train.metrics import ReadOut, losses, training_log
+from train.model import Policy
+
+BUCKET_BATCHES: Final = 32
+"""Batches whose pairs are sorted by length together under `order="length"`."""
+
+
+class EpochOrder(Sampler[int]):
+    """Order of training pairs in each epoch, a function of seed and epoch alone."""
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, order: Order, seed: int) -> None:
+        """Order N pairs of `lengths` (N,) tokens that will be cut into batches of `batch_size` in turn."""
+        self.lengths, self.batch_size, self.order, self.seed = lengths, batch_size, order, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        rows = np.arange(len(self.lengths))
+        if self.order != "sequential":
+            rows = np.random.default_rng([self.seed, self.epoch]).permutation(rows)
+        if self.order == "length":
+            rows = self._in_buckets(rows)
+        yield from rows.tolist()
+
+    def _in_buckets(self, rows: np.ndarray) -> np.ndarray:
+        """Sort each run of BUCKET_BATCHES batches by length, then shuffle the batches; a short one stays last."""
+        width = self.batch_size * BUCKET_BATCHES
+        runs = [rows[i : i + width] for i in range(0, len(rows), width)]
+        ordered = np.concatenate([run[np.argsort(-self.lengths[run], kind="stable")] for run in runs])
+        full = len(rows) // self.batch_size * self.batch_size
+        batches = ordered[:full].reshape(-1, self.batch_size)
+        shuffled = np.random.default_rng([self.seed, self.epoch, 1]).permutation(batches)
+        return np.concatenate([shuffled.reshape(-1), ordered[full:]])
+
+
+class DPOTrainer(Trainer):
+    """Trains `policy` on the training pairs of `pairs` whose reference log-probabilities are filled in."""
+
+    # compute_loss divides by the pairs of the whole accumulation window, so the base class must not divide again: the
+    # mean of micro-batch means is another number whenever the last micro-batch is smaller.
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self, policy: Policy, pairs: PairDataset, arguments: TrainingArguments, *, beta: float, order: Order
+    ) -> None:
+        self.policy, self.pairs, self.beta, self.order = policy, pairs, beta, order
+        self.collate = Collator(policy.padding_id)
+        self.seen: list[ReadOut] = []
+        validation = pairs.rows_of("validation")
+        super().__init__(
+            model=policy.model,
+            args=arguments,
+            data_collator=self.collate,
+            train_dataset=Subset(pairs, pairs.rows_of("train")),
+            eval_dataset=Subset(pairs, validation) if validation else None,
+        )
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
+    ) -> tuple[list[Batch], int]:
+        """Return the micro-batches of one optimiser step and how many pairs they hold."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return batches, sum(len(batch["weight"]) for batch in batches)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Return the sum of weight * loss over the micro-batch's pairs / pairs in the step; scalar.
+
+        Weights have mean 1 over the training pairs, so this is the mean loss when all are equal.
+        """
+        per_token = token_logps(self.policy.model, inputs, autocast=self.policy.autocast)
+        chosen, rejected = sequence_logps(per_token, inputs["response_mask"]).chunk(2)
+        A, B = chosen - inputs["reference_chosen"], rejected - inputs["reference_rejected"]
+        loss = (inputs["weight"] * SIGMOID.per_pair(A, B, self.beta)).sum() / (num_items_in_batch or len(A))
+        names = ("reference_chosen", "reference_rejected")
+        values = (chosen.detach(), rejected.detach(), *(inputs[name] for name in names))
+        self.seen.append(ReadOut(*(value.double().cpu().numpy() for value in values)))
+        return (loss, {}) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the metrics of all pairs since the last log. Raises TrainingError when the loss is not finite."""
+        if "loss" in logs and self.seen:
+            values = [
+                np.concatenate(column) for column in zip(*(vars(seen).values() for seen in self.seen), strict=True)
+            ]
+            self.seen.clear()
+            logs.update(training_log(ReadOut(*values), self.beta))
+            if not np.isfinite(logs["loss"]):
+                raise TrainingError(
+                    f"The loss is {logs['loss']} at step {self.state.global_step}. "
+                    "Lower --learning-rate, or check the data's weights and the model's dtype."
+                )
+        super().log(logs, start_time)
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Log and return the exact means over the validation pairs, whatever the batch size."""
+        read_out = self.read_out(self.pairs.rows_of("validation"))
+        metrics = {"loss": float(losses(read_out.margins(self.beta)).mean()), **training_log(read_out, self.beta)}
+        logged = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
+        self.log(dict(logged))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, logged)
+        return logged
+
+    def read_out(self, rows: list[int], on_rows: Callable[[int], None] = lambda _: None) -> ReadOut:
+        """Return the policy's and the reference's log-probabilities of `rows`, in that order."""
+        place = {row: i for i, row in enumerate(rows)}
+        policy = np.full((len(rows), 2), np.nan)
+        size = self.args.per_device_eval_batch_size
+        done = row_logps(
+            self.policy.model, self.pairs, rows, self.collate, batch_size=size, autocast=self.policy.autocast
+        )
+        for row, *sides in done:
+            policy[place[row]] = [side.sum(dtype=np.float64) for side in sides]
+            on_rows(1)
+        return ReadOut(policy[:, 0], policy[:, 1], *self.pairs.reference[rows].T)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
+        """Return the order of training pairs (the base class's hook for it)."""
+        lengths = self.pairs.lengths[self.pairs.rows_of("train")]
+        return EpochOrder(lengths, self.args.per_device_train_batch_size, self.order, self.args.seed)
