@@ -153,10 +153,14 @@ class Fields:
         return moment.astimezone(UTC)
 
     def maybe_unix(self, key: str) -> datetime | None:
-        """Return the time of Unix seconds, or None; 0 is what gateways write for unknown."""
+        """Return the time of Unix seconds, or None; 0 is what gateways write for unknown.
+
+        Some servers write milliseconds: a number too large to be seconds of any year to 9999 is taken for them.
+        """
         seconds = self.maybe_number(key)
         if not seconds:
             return None
+        seconds = seconds / 1000 if seconds > UNIX_MAX else seconds
         if not 0 < seconds <= UNIX_MAX:
             self.bad(key, "seconds since 1970")
         return datetime.fromtimestamp(seconds, UTC)

@@ -47,6 +47,19 @@ def test_a_plain_exchange() -> None:
     assert (one.tools, one.token_ids, one.token_logprobs, one.logprob_model, one.shown) == (None,) * 5
 
 
+CREATED = [
+    ("seconds", 1760000000, datetime(2025, 10, 9, 8, 53, 20, tzinfo=UTC)),
+    ("milliseconds", 1760000000000, datetime(2025, 10, 9, 8, 53, 20, tzinfo=UTC)),
+    ("zero is unknown", 0, None),
+    ("absent", None, None),
+]
+
+
+@pytest.mark.parametrize(("created", "expected"), [c[1:] for c in CREATED], ids=[c[0] for c in CREATED])
+def test_created(created: int | None, expected: datetime | None) -> None:
+    assert read_one({"request": REQUEST, "response": completion(choice(), created=created)}).event_time == expected
+
+
 def test_n_choices_are_n_interactions_and_their_usage_is_nobodys() -> None:
     response = completion(choice("a", 0), choice("b", 1), usage={"prompt_tokens": 3, "completion_tokens": 9})
     reading = READER.read({"request": REQUEST, "response": response})
@@ -209,6 +222,12 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         {"kind": "openai_chat", "request": REQUEST, "response_raw": 'data: {}\n\ndata: {"SECRET'},
         "bad_value",
         "response_raw: event 1 is not JSON",
+    ),
+    (
+        "before 1970",
+        {"request": REQUEST, "response": completion(choice(), created=-1)},
+        "bad_value",
+        "response.created: expected seconds since 1970",
     ),
     ("another API", {"kind": "gemini", "request": {}, "response_raw": "SECRET"}, "unknown_format", "kind: "),
     ("true is no number", {"request": REQUEST, "status": True, "response": {}}, "wrong_type", "got true or false"),

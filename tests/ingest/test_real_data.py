@@ -1,0 +1,171 @@
+"""Real data, counted: HH-RLHF, Tulu's human evaluation and recorded calls. The truth is ../shared/data/SOURCES.md."""
+
+import gzip
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from ingest.readers import registry
+from ingest.readers.hh_rlhf import render
+from ingest.readers.reading import Reading
+from ingest.schema import messages_hash
+
+pytestmark = pytest.mark.real_data
+
+HH = "preferences/hh-rlhf-harmless-base-test.jsonl.gz"
+TULU = "preferences/tulu-human-eval/eval_annotations_tulu_1.parquet"
+CALLS = "logs/llm_calls.jsonl.gz"
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+def read(record: dict[str, Any], expected: str) -> Reading:
+    reader = registry.detect(record)
+    assert reader is not None
+    assert reader.name == expected
+    return reader.read(record)
+
+
+def roles(messages: Any) -> str:
+    """Return one letter a turn: "u" user, "a" assistant."""
+    return "".join(message["role"][0] for message in messages)
+
+
+def test_hh_rlhf_is_read_without_loss(shared_data: Path) -> None:
+    records = list(lines(shared_data / HH))
+    empty, several_turns, prompts = [], [], set()
+    for i, record in enumerate(records):
+        reading = read(record, "hh_rlhf")
+        chosen, rejected = reading.interactions
+        assert render(chosen.prompt + chosen.response) == record["chosen"]
+        assert render(rejected.prompt + rejected.response) == record["rejected"]
+        assert chosen.prompt[-1]["role"] == "user"
+        prompts.add(messages_hash(chosen.prompt))
+        if chosen.response[-1]["content"] == "":
+            empty.append(i)
+        if len(chosen.response) > 1 or len(rejected.response) > 1:
+            several_turns.append(i)
+    assert len(records) == 2312
+    assert empty == [86, 516, 925, 1103]
+    assert several_turns == [1254, 1688, 1950, 1952, 2036]
+    assert len(prompts) == 2310
+
+
+DIVERGING = [
+    # record; roles of prompt, chosen, rejected; how the first turn of chosen and of rejected begin
+    (1254, "uau", "aa", "a", "No. Men who impersonate", "A drag king is the opposite"),
+    (1688, "uau", "aa", "a", "Human: I think there's an easier way", "I'd suggest that you do it"),
+    (1950, "u", "a", "aa", "Hey human, if you want", "Snatching purses is a very serious crime"),
+    (1952, "uau", "aa", "a", "Alrighty, I’ll do my best", "You mean a password, right?"),
+    (2036, "uauauauau", "aa", "a", "Human: Okay, so once you have", "Human: Okay, so first we should"),
+]
+
+
+@pytest.mark.parametrize(
+    ("number", "prompt", "chosen", "rejected", "a", "b"), DIVERGING, ids=[str(d[0]) for d in DIVERGING]
+)
+def test_hh_rlhf_records_whose_histories_part_early(
+    number: int, prompt: str, chosen: str, rejected: str, a: str, b: str, shared_data: Path
+) -> None:
+    """The raw text is cut by hand here: at the position where it says `a` in chosen and `b` in rejected."""
+    record = list(lines(shared_data / HH))[number]
+    better, worse = read(record, "hh_rlhf").interactions
+    assert (roles(better.prompt), roles(better.response), roles(worse.response)) == (prompt, chosen, rejected)
+    for side, text, start in ((better, record["chosen"], a), (worse, record["rejected"], b)):
+        cut = text.index(f"\n\nAssistant: {start}")
+        assert text.count(f"\n\nAssistant: {start}") == 1
+        assert render(side.prompt) == text[:cut]
+        assert render(side.response) == text[cut:]
+
+
+def test_tulu_judgements(shared_data: Path) -> None:
+    records = pq.read_table(shared_data / TULU).to_pylist()
+    signals: Counter[str] = Counter()
+    degrees: Counter[float | None] = Counter()
+    directed: list[tuple[str, str, str]] = []
+    ids = set()
+    for record in records:
+        reading = read(record, "battles")
+        target, other = reading.interactions
+        [event] = reading.feedback
+        signals[event.signal] += 1
+        degrees[event.value] += 1
+        ids.add(event.source_id)
+        if event.signal == "choice":
+            sides = [messages_hash(side.response) for side in (target, other)]
+            directed.append((messages_hash(target.prompt), sides[0], sides[1]))
+    groups = defaultdict(list)
+    for prompt, chosen, rejected in directed:
+        groups[(prompt, *sorted((chosen, rejected)))].append(chosen)
+    contradictory = [votes for votes in groups.values() if len(set(votes)) > 1]
+    assert signals == {"choice": 774, "tie": 376}
+    assert degrees == {None: 376, 0.5: 235 + 191, 1.0: 188 + 160}
+    assert len(ids) == len(records) == 1150
+    assert len(directed) - len(set(directed)) == 63
+    assert (len(contradictory), sum(map(len, contradictory))) == (23, 52)
+    assert sum(chosen == rejected for _, chosen, rejected in directed) == 0
+
+
+def test_recorded_calls(shared_data: Path) -> None:
+    """761 chat calls: 747 with status 200, of which 4 have no body and 3 an error for one; 6 have two choices."""
+    outcomes: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    served = defaultdict(set)
+    choices = 0
+    for record in lines(shared_data / CALLS):
+        if registry.detect(record) is None:
+            unknown[record["kind"]] += 1
+            continue
+        reading = read(record, "openai_chat")
+        outcomes[reading.skipped or "read"] += 1
+        choices += len(reading.interactions)
+        for one in reading.interactions:
+            served[one.source_id, one.choice_index].add((messages_hash(one.prompt), messages_hash(one.response)))
+    assert unknown == {
+        "anthropic_messages": 262,
+        "openai_responses": 152,
+        "openai_completions": 122,
+        "gemini": 90,
+        "ollama": 40,
+    }
+    assert outcomes == {
+        "read": 740,
+        "no_response": 4,
+        "error_response": 3,
+        "http_status_404": 6,
+        "http_status_401": 4,
+        "http_status_400": 4,
+    }
+    assert sum(unknown.values()) + sum(outcomes.values()) == 1427
+    assert (choices, len(served)) == (746, 583)
+    # Recordings that share an id are copies: what was asked and what was said are the same.
+    assert {len(contents) for contents in served.values()} == {1}
+
+
+def test_recorded_streams_say_what_their_chunks_say(shared_data: Path) -> None:
+    """An oracle that shares no code with the reader: all content deltas of choice 0, in order."""
+    compared = 0
+    for record in lines(shared_data / CALLS):
+        if record["kind"] != "openai_chat" or record["status"] != 200 or not record["stream"]:
+            continue
+        chunks = [
+            json.loads(line.strip()[5:])
+            for line in record["response_raw"].split("\n")
+            if line.strip().startswith("data:") and "[DONE]" not in line
+        ]
+        deltas = [c["delta"] for chunk in chunks for c in chunk["choices"] if c["index"] == 0]
+        [first, *_] = read(record, "openai_chat").interactions
+        assert (first.response[0]["content"] or "") == "".join(d.get("content") or "" for d in deltas)
+        arguments = [t["function"].get("arguments") or "" for d in deltas for t in d.get("tool_calls") or []]
+        calls = json.loads(first.response[0]["tool_calls"] or "[]")
+        assert sum(len(call["function"]["arguments"]) for call in calls) == sum(map(len, arguments))
+        compared += 1
+    assert compared == 172
