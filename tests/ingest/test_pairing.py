@@ -520,3 +520,29 @@ def test_margins_average_the_same_in_any_order() -> None:
     other = connection.execute(query, [[0.3, 0.2, 0.1]]).fetchone()
     connection.close()
     assert one == other
+
+
+def test_every_rule_is_documented_with_its_version(repository: Path) -> None:
+    page = (repository / "docs" / "signals.md").read_text(encoding="utf-8")
+    for rule in (*pairing.RULES, pairing.LONE):
+        row = next(line for line in page.splitlines() if f"[`{rule.name}` v" in line)
+        assert f"[`{rule.name}` v{rule.version}](#{rule.name})" in row
+        assert f"| `{rule.signal}` |" in row
+        assert f"| {rule.strength} |" in row
+        assert f"\n## {rule.name}\n" in page
+
+
+PINNED = {
+    "choice@v1": "ebeae50c0c86",
+    "label@v1": "4b106ccaf115",
+    "edit@v1": "8c041260c579",
+    "sibling_thumbs@v1": "a4ce23311b58",
+    "lone_thumb@v1": "751caf22b9d5",
+}
+
+
+def test_a_rule_does_not_change_without_its_version() -> None:
+    """Raise the version in the header, then pin the new hash here."""
+    rules = (*pairing.RULES, pairing.LONE)
+    found = {f"{r.name}@v{r.version}": schema.content_id(r.sql.split("\n", 5)[5])[3:15] for r in rules}
+    assert found == PINNED
