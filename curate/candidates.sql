@@ -1,0 +1,103 @@
+-- Pairs of responses to one prompt that no vote decided, best to ask first.
+--
+-- Reads views interactions, feedback, triples; tables features, ledger; variables cut_off, consent_allow, per_prompt,
+-- total. Makes tables sides, decided, open_pairs, offered.
+-- Texts are compared by conversation_key (curate/features.sql), so that no annotator is shown two that look the same.
+
+-- Every response, with whether a triple made of it could be kept: served, not empty, not cut off, consent given.
+CREATE TEMP TABLE responses AS
+SELECT interaction_id, source, prompt_hash, event_time,
+       -- Only responses at one point make a triple: one source and prompt, the same tools on offer, one consent.
+       concat_ws(' ', source, prompt_hash, sha256(coalesce(tools, '')), consent) AS point,
+       conversation_key(response) AS response_key,
+       coalesce(status = 'ok', false)
+       AND NOT is_blank(conversation_text(response))
+       AND NOT coalesce(list_contains(getvariable('cut_off')::VARCHAR[], finish_reason), false)
+       AND coalesce(list_contains(getvariable('consent_allow')::VARCHAR[], consent), false) AS usable
+FROM interactions
+WHERE prompt IS NOT NULL AND response IS NOT NULL AND prompt_hash IS NOT NULL;
+
+-- One row per different response at a point, the newest first: the newest model is the one to improve.
+CREATE TEMP TABLE sides AS
+SELECT point, prompt_hash, response_key, interaction_id,
+       row_number() OVER (PARTITION BY point ORDER BY event_time DESC NULLS LAST, interaction_id) AS nth,
+       count(*) OVER (PARTITION BY point) AS siblings
+FROM (SELECT * FROM responses WHERE usable
+      -- A response that several points hold counts at one of them, so that no pair is offered twice.
+      QUALIFY row_number() OVER (PARTITION BY prompt_hash, response_key
+                                 ORDER BY point, event_time DESC NULLS LAST, interaction_id) = 1)
+QUALIFY siblings > 1;
+
+-- Pairs that some triple is made of, whether it was dropped or not; a deadlock decides nothing.
+CREATE TEMP TABLE voted AS
+SELECT prompt_hash, least(chosen_key, rejected_key) AS low, greatest(chosen_key, rejected_key) AS high,
+       bool_or(tied.triple_id IS NOT NULL) AS contradicted
+FROM triples JOIN features USING (triple_id)
+LEFT JOIN (FROM ledger WHERE name = 'contradiction_tied') tied USING (triple_id)
+WHERE chosen_key != rejected_key
+GROUP BY ALL;
+
+-- Pairs that somebody called equal, by the latest revision of each event that was not taken back.
+CREATE TEMP TABLE called_equal AS
+WITH latest AS (
+    SELECT interaction_id, other_ids, signal, retracted FROM feedback
+    QUALIFY row_number() OVER (PARTITION BY source, source_id ORDER BY revision DESC NULLS LAST, feedback_id) = 1),
+compared AS (
+    SELECT interaction_id, unnest(other_ids) AS other_id FROM latest
+    WHERE signal IN ('tie', 'both_bad') AND NOT coalesce(retracted, false))
+SELECT DISTINCT a.prompt_hash, least(a.response_key, b.response_key) AS low,
+       greatest(a.response_key, b.response_key) AS high
+FROM compared
+JOIN responses a USING (interaction_id)
+JOIN responses b ON b.interaction_id = compared.other_id AND b.prompt_hash = a.prompt_hash
+WHERE a.response_key != b.response_key;
+
+CREATE TEMP TABLE decided AS
+SELECT a.point, low, high
+FROM voted
+JOIN sides a ON a.prompt_hash = voted.prompt_hash AND a.response_key = low
+JOIN sides b ON b.point = a.point AND b.response_key = high
+WHERE NOT contradicted;
+
+-- n siblings have n(n-1)/2 pairs, so they are never all listed: the newest m of them hold per_prompt undecided pairs as
+-- soon as m(m-1)/2 >= per_prompt + decided. Pairs with a verdict of their own are added from it.
+CREATE TEMP TABLE open_pairs AS
+WITH points AS (
+    SELECT point, count(low) AS decided
+    FROM (SELECT DISTINCT point FROM sides) LEFT JOIN decided USING (point)
+    GROUP BY point),
+newest AS (
+    SELECT point, prompt_hash, response_key
+    FROM sides JOIN points USING (point)
+    WHERE nth <= ceil((1 + sqrt(1 + 8 * (getvariable('per_prompt') + decided))) / 2)),
+listed AS (
+    SELECT a.point, a.prompt_hash, a.response_key AS low, b.response_key AS high
+    FROM newest a JOIN newest b ON b.point = a.point AND a.response_key < b.response_key
+    UNION
+    SELECT a.point, a.prompt_hash, low, high
+    FROM (SELECT prompt_hash, low, high FROM voted WHERE contradicted UNION FROM called_equal) undecided
+    JOIN sides a ON a.prompt_hash = undecided.prompt_hash AND a.response_key = low
+    JOIN sides b ON b.point = a.point AND b.response_key = high)
+SELECT listed.*,
+       CASE WHEN v.contradicted THEN 'contradicted' WHEN e.low IS NOT NULL THEN 'tied' ELSE 'unjudged' END AS why
+FROM listed
+ANTI JOIN decided USING (point, low, high)
+LEFT JOIN voted v USING (prompt_hash, low, high)
+LEFT JOIN called_equal e USING (prompt_hash, low, high);
+
+-- One more vote settles a contradiction; a tie will often be a tie again.
+CREATE TEMP TABLE offered AS
+WITH ranked AS (
+    SELECT p.*,
+           CASE why WHEN 'contradicted' THEN 3.0 WHEN 'unjudged' THEN 2.0 ELSE 1.0 END::DOUBLE AS priority,
+           a.interaction_id AS low_id, b.interaction_id AS high_id, a.nth + b.nth AS age
+    FROM open_pairs p
+    JOIN sides a ON a.point = p.point AND a.response_key = low
+    JOIN sides b ON b.point = p.point AND b.response_key = high),
+capped AS (
+    SELECT * FROM ranked
+    QUALIFY row_number() OVER (PARTITION BY point ORDER BY priority DESC, age, low, high) <= getvariable('per_prompt'))
+SELECT low_id, high_id, why, priority,
+       row_number() OVER (ORDER BY priority DESC, sha256(concat(prompt_hash, low, high))) AS place
+FROM capped
+QUALIFY place <= getvariable('total');

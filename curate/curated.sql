@@ -1,0 +1,14 @@
+-- The rows of curated.parquet: ingest.schema.CURATED, by triple_id.
+--
+-- Reads view triples, tables features, kept, splits.
+SELECT t.* REPLACE (k.n_votes AS n_votes, k.n_agree AS n_agree, k.event_ids AS event_ids, k.user_ids AS user_ids,
+                    k.first_time AS first_time, k.last_time AS last_time),
+       s.split,
+       t.prompt_group AS cluster_id,
+       k.agreement, k.label_noise,
+       f.language, f.prompt_chars, f.chosen_chars, f.rejected_chars
+FROM triples t
+JOIN kept k USING (triple_id)
+JOIN features f USING (triple_id)
+JOIN splits s ON s.prompt_group = t.prompt_group
+ORDER BY t.triple_id;

@@ -1,0 +1,118 @@
+"""A curation recipe: which rules, with which parameters, how to split, what the gate demands. Read from TOML.
+
+The default recipe is curate/default_recipe.toml; a key that a recipe leaves out has the default value. An unknown key
+is an error. docs/curation.md documents every key.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from curate.rules import BY_NAME, RULES, Rule, Value
+from ingest.errors import RecipeError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Split(_Strict):
+    """Shares of the prompt groups; training gets the rest."""
+
+    seed: int = 0
+    """Another seed gives another split; the same one never moves a group."""
+    validation: Share = 0.1
+    test: Share = 0.1
+
+    @model_validator(mode="after")
+    def _leaves_some_for_training(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation + test must be below 1, so that something is left for training")
+        return self
+
+
+class Gate(_Strict):
+    """What a data set must be like to be published."""
+
+    min_rows: Annotated[int, Field(ge=1)] = 20
+    """Curated triples, at least."""
+    chosen_longer_min: Share = 0.1
+    """Share of triples whose chosen response is the longer one, among those whose lengths differ: at least."""
+    chosen_longer_max: Share = 0.9
+    """The same share, at most."""
+
+
+class Candidates(_Strict):
+    """How many undecided pairs are offered to annotators."""
+
+    per_prompt: Annotated[int, Field(ge=1)] = 3
+    """Pairs of one prompt, at most."""
+    total: Annotated[int, Field(ge=0)] = 2000
+    """Pairs in all, at most."""
+
+
+class Recipe(_Strict):
+    """One way to curate."""
+
+    rules: tuple[str, ...] = tuple(rule.name for rule in RULES)
+    """Row rules to run; where several drop a triple, the first of them counts."""
+    params: Mapping[str, Mapping[str, Value]] = {}
+    """Rule -> parameter -> value that replaces the default of curate/rules.py."""
+    split: Split = Split()
+    gate: Gate = Gate()
+    candidates: Candidates = Candidates()
+
+    @model_validator(mode="after")
+    def _names_known_rules(self) -> Self:
+        unknown = [name for name in (*self.rules, *self.params) if name not in BY_NAME]
+        if unknown:
+            raise ValueError(f"no rule is called {', '.join(unknown)}; there are {', '.join(BY_NAME)}")
+        if len(set(self.rules)) != len(self.rules):
+            raise ValueError("a rule is listed twice in `rules`")
+        for name, params in self.params.items():
+            if name not in self.rules:
+                raise ValueError(f"params.{name} has no effect: `rules` does not list {name}")
+            _check_params(BY_NAME[name], params)
+        return self
+
+    def resolved_rules(self, consent_allow: tuple[str, ...]) -> tuple[Rule, ...]:
+        """Return the rules to run, in order, with every parameter set; consent comes from winnow.toml."""
+        chosen = (BY_NAME[name].with_params(self.params.get(name, {})) for name in self.rules)
+        return tuple(
+            rule.with_params({"consent_allow": consent_allow}) if rule.name == "missing_consent" else rule
+            for rule in chosen
+        )
+
+
+def load(path: Path | None = None) -> Recipe:
+    """Read the recipe at `path`, else the default one. Raises RecipeError where it is absent or wrong."""
+    try:
+        if path is None:
+            text = files("curate").joinpath("default_recipe.toml").read_text(encoding="utf-8")
+        else:
+            text = path.read_text(encoding="utf-8")
+        return Recipe.model_validate(tomllib.loads(text))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"No recipe can be read from {path}: {error}. Name an existing TOML file.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"The recipe {path} is not TOML: {error}.") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
+        raise RecipeError(f"The recipe {path} is wrong: {problems}. docs/curation.md lists every key.") from error
+
+
+def _check_params(rule: Rule, params: Mapping[str, Value]) -> None:
+    """Raise ValueError for a parameter that the rule does not have, or of another type than its default."""
+    if "consent_allow" in params:
+        raise ValueError("consent_allow is set in winnow.toml: [consent] allow, for the whole workspace")
+    for name, value in params.items():
+        if name not in rule.params:
+            raise ValueError(f"{rule.name} has no parameter {name}; it has {', '.join(rule.params) or 'none'}")
+        if type(value) is not type(rule.params[name]):
+            raise ValueError(f"{rule.name}.{name} is {value!r}, expected something like {rule.params[name]!r}")

@@ -1,0 +1,177 @@
+"""A published data set: immutable files in a folder named after their content.
+
+Writes <curated>/<snapshot>/ with curated.parquet (`ingest.schema.CURATED`, by triple_id), dropped.parquet
+(`ingest.schema.DROPPED`), candidates.parquet (`ingest.schema.CANDIDATE`), report.html and manifest.json, and moves the
+relative link <curated>/latest to it; part of `python -m curate run`.
+
+A snapshot's name is the start of a hash of its logical content: rows, recipe and rules, whatever wrote the files. The
+same input, recipe and versions give the same bytes. Everything is written into a hidden folder beside its place and
+renamed when it is whole and on disk, so nobody ever sees half a snapshot. Folders are 0700, files 0600.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.statements import statement
+from ingest.errors import LakeBusyError, SettingsError
+from ingest.schema import CURATED, DROPPED, SCHEMA_VERSION, canonical_json
+
+GROUP_ROWS: Final = 4096
+"""Rows of a row group, all but the last: fixed, because the bytes must not depend on how a query cuts its result."""
+TABLES: Final = ("curated.parquet", "dropped.parquet", "candidates.parquet")
+PACKAGES: Final = ("winnow", "duckdb", "pyarrow", "great-expectations", "altair", "vl-convert-python")
+STAGING: Final = ".staging-"
+
+
+@contextmanager
+def staging(curated: Path) -> Iterator[Path]:
+    """Hold `curated` for one run and give it a private folder on the same file system, gone afterwards.
+
+    What a killed run left there is removed. Raises LakeBusyError while another run holds it, SettingsError where the
+    folder cannot be written or `latest` is something else than a link.
+    """
+    latest = curated / "latest"
+    if latest.exists() and not latest.is_symlink():
+        raise SettingsError(f"{latest} is not the link that Winnow keeps there. Move it away and run again.")
+    try:
+        curated.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (curated / ".lock").open("a", encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"Cannot write to {curated}: {error}. Set `curated` in winnow.toml to another.") from error
+    with lock:
+        os.fchmod(lock.fileno(), 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LakeBusyError(f"Another `curate run` is writing to {curated}. Wait until it ends.") from error
+        for left in curated.glob(f"{STAGING}*"):
+            shutil.rmtree(left)
+        folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=curated))  # mkdtemp makes it 0700
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+
+
+def write_curated(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Write curated.parquet from tables kept, features and splits."""
+    rows = connection.sql(statement("curated.sql")).to_arrow_reader(GROUP_ROWS)
+    write_table(rows, CURATED, folder / "curated.parquet")
+
+
+def write_dropped(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Write dropped.parquet from view dropped: by triple_id, a triple's reasons in the order in which they count."""
+    rows = connection.sql(
+        "SELECT triple_id, rule, reason, detail, first FROM dropped ORDER BY triple_id, ordinal"
+    ).to_arrow_reader(GROUP_ROWS)
+    write_table(rows, DROPPED, folder / "dropped.parquet")
+
+
+def write_table(rows: pa.RecordBatchReader, schema: pa.Schema, path: Path) -> None:
+    """Stream `rows`, cast to `schema`, into a Parquet file in row groups of GROUP_ROWS, and put it on disk."""
+    with _private(path) as file, pq.ParquetWriter(file, schema, compression="zstd", compression_level=3) as writer:
+        for group in _groups(rows, schema):
+            writer.write_table(group, row_group_size=GROUP_ROWS)
+
+
+def _groups(rows: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Cut a stream of batches of any sizes into tables of GROUP_ROWS rows, the last one smaller."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for batch in rows:
+        waiting.append(batch)
+        count += batch.num_rows
+        while count >= GROUP_ROWS:
+            table = pa.Table.from_batches(waiting)
+            yield table.slice(0, GROUP_ROWS).combine_chunks().cast(schema)
+            waiting = table.slice(GROUP_ROWS).to_batches()
+            count -= GROUP_ROWS
+    if count:
+        yield pa.Table.from_batches(waiting).combine_chunks().cast(schema)
+
+
+def content_hash(connection: duckdb.DuckDBPyConnection, folder: Path, settings: dict[str, object]) -> str:
+    """Return the SHA-256, in hex, of the staged tables' rows in order and of `settings`: recipe and rules.
+
+    It reads values, not bytes, so neither a compression nor a version that a file mentions changes it.
+    """
+    digest = hashlib.sha256(canonical_json({"schema": SCHEMA_VERSION, "settings": settings}))
+    for name in TABLES:
+        digest.update(name.encode())
+        rows = connection.execute("SELECT sha256(to_json(t)) FROM read_parquet($path) t", {"path": str(folder / name)})
+        while hashes := rows.fetchmany(GROUP_ROWS):
+            digest.update("".join(row_hash for (row_hash,) in hashes).encode())
+    return digest.hexdigest()
+
+
+def write_manifest(folder: Path, content: dict[str, Any]) -> None:
+    """Write manifest.json: `content`, the versions of what wrote the files, and the hash of every file's bytes."""
+    manifest = {
+        **content,
+        "schema_version": SCHEMA_VERSION,
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": _file_hash(path)}
+            for path in sorted(folder.iterdir())
+            if path.is_file()
+        },
+    }
+    write_text(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small private file and put it on disk."""
+    with _private(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def publish(folder: Path, place: Path) -> None:
+    """Give the staged `folder` its place in one rename, and point `latest` to it."""
+    _sync_folder(folder)
+    folder.rename(place)
+    point_latest(place.parent, place.name)
+
+
+def point_latest(curated: Path, name: str) -> None:
+    """Move the link `latest` to the snapshot `name`, atomically."""
+    new = curated / ".latest-new"
+    new.unlink(missing_ok=True)
+    new.symlink_to(name)
+    new.replace(curated / "latest")
+    _sync_folder(curated)
+
+
+@contextmanager
+def _private(path: Path) -> Iterator[Any]:
+    """Open a new file, mode 0600, and fsync it when it is whole."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
