@@ -42,12 +42,13 @@ def check_policy_is_reference(trainer: DPOTrainer, pairs: PairDataset) -> StepZe
     rows = [*train[:: max(1, len(train) // CHECKED_TRAINING_ROWS)][:CHECKED_TRAINING_ROWS]]
     rows += [row for split in SPLITS[1:] for row in pairs.rows_of(split)]
     read_out = trainer.read_out(rows)
-    gaps = np.maximum(np.abs(read_out.A), np.abs(read_out.B))
+    gaps = np.nan_to_num(np.maximum(np.abs(read_out.A), np.abs(read_out.B)), nan=np.inf)
     tokens = pairs.segment_lengths[rows, 1:].max(axis=1)
     allowed = np.array([tolerance(trainer.policy.autocast, int(count)) for count in tokens])
-    loss = float(losses(read_out.margins(trainer.beta)).mean())
+    with np.errstate(invalid="ignore"):  # of a reference that is not a number, which is refused below
+        loss = float(losses(read_out.margins(trainer.beta)).mean())
     worst = int(np.argmax(gaps / allowed))
-    if not gaps[worst] <= allowed[worst]:
+    if gaps[worst] > allowed[worst]:
         raise TrainingError(
             f"Before the first step the policy must be the reference, but on {pairs.ids[rows[worst]]} they differ by "
             f"{gaps[worst]:.4g} nats (at most {allowed[worst]:.4g}), and the loss is {loss:.6f} instead of "

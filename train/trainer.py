@@ -111,16 +111,14 @@ class DPOTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the metrics of all pairs since the last log. Raises TrainingError when the loss is not finite."""
         if "loss" in logs and self.seen:
-            values = [
-                np.concatenate(column) for column in zip(*(vars(seen).values() for seen in self.seen), strict=True)
-            ]
-            self.seen.clear()
-            logs.update(training_log(ReadOut(*values), self.beta))
             if not np.isfinite(logs["loss"]):
                 raise TrainingError(
                     f"The loss is {logs['loss']} at step {self.state.global_step}. "
-                    "Lower --learning-rate, or check the data's weights and the model's dtype."
+                    "Lower --learning-rate, or look for NaN in the model's weights."
                 )
+            columns = zip(*(vars(seen).values() for seen in self.seen), strict=True)
+            logs.update(training_log(ReadOut(*(np.concatenate(column) for column in columns)), self.beta))
+            self.seen.clear()
         super().log(logs, start_time)
 
     def evaluate(

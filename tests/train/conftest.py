@@ -17,11 +17,20 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    PrinterCallback,
     Qwen2Config,
     Qwen2ForCausalLM,
+    TrainingArguments,
 )
 
 from ingest.schema import CURATED, messages_hash, triple_id
+from train.collate import Collator
+from train.config import Order
+from train.dataset import PairDataset, PairReader, split_by_column
+from train.model import Policy, fingerprint, load
+from train.preflight import Preflight
+from train.reference import ReferenceCache
+from train.trainer import DPOTrainer
 
 TEMPLATE = (
     "{% if tools %}<|tools|>{{ tools | tojson }}<|end|>\n{% endif %}"
@@ -48,7 +57,7 @@ SIZE: dict[str, Any] = {
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE of about 400 words with a chat template; it has an end and a padding token and no begin token."""
+    """A byte-level BPE of 400 tokens with a chat template; it has an end and a padding token, no begin token."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -68,9 +77,9 @@ def make_model(family: str, vocabulary: int) -> PreTrainedModel:
     if family == "llama":
         return LlamaForCausalLM(LlamaConfig(**SIZE, vocab_size=vocabulary, num_key_value_heads=2))
     if family == "qwen2":
-        config = Qwen2Config(**SIZE, vocab_size=vocabulary, num_key_value_heads=2, tie_word_embeddings=True)
-        return Qwen2ForCausalLM(config)
-    return GPTNeoXForCausalLM(GPTNeoXConfig(**SIZE, vocab_size=vocabulary, rotary_pct=0.5))
+        tied: dict[str, Any] = {"num_key_value_heads": 2, "tie_word_embeddings": True}
+        return Qwen2ForCausalLM(Qwen2Config(**SIZE, vocab_size=vocabulary, **tied))
+    return GPTNeoXForCausalLM(GPTNeoXConfig(**SIZE, vocab_size=vocabulary))
 
 
 @pytest.fixture(scope="session")
@@ -104,10 +113,10 @@ def curated_table(pairs: Sequence[tuple[str, str, str, str]], **columns: Sequenc
     values: dict[str, list[object]] = {name: [None] * len(pairs) for name in CURATED.names}
     for i, (prompt, chosen, rejected, split) in enumerate(pairs):
         sides = [[say("user", prompt)], [say("assistant", chosen)], [say("assistant", rejected)]]
-        hashes = [messages_hash(side) for side in sides]
-        values["triple_id"][i] = triple_id(*hashes, "choice")
-        for name, side, side_hash in zip(("prompt", "chosen", "rejected"), sides, hashes, strict=True):
-            values[name][i], values[f"{name}_hash"][i] = side, side_hash
+        x, w, r = (messages_hash(side) for side in sides)
+        values["triple_id"][i] = triple_id(x, w, r, "choice")
+        values["prompt_hash"][i], values["chosen_hash"][i], values["rejected_hash"][i] = x, w, r
+        values["prompt"][i], values["chosen"][i], values["rejected"][i] = sides
         values["split"][i], values["weight"][i] = split, 1.0
     for name, given in columns.items():
         values[name] = list(given)
@@ -127,12 +136,47 @@ def learnable_pairs(train: int, validation: int, test: int = 0) -> list[tuple[st
     return pairs
 
 
+@pytest.fixture(scope="session")
+def policy(model_folder: Path) -> Policy:
+    """The Llama as a run loads it; tests that train load their own."""
+    return load(model_folder, torch.device("cpu"), None)
+
+
 @pytest.fixture
 def curated(tmp_path: Path) -> Path:
     """curated.parquet with 24 training, 7 validation and 5 test pairs, as `curate` publishes it."""
     path = tmp_path / "curated.parquet"
     pq.write_table(curated_table(learnable_pairs(24, 7, 5)), path)
     return path
+
+
+def read_all(policy: Policy, path: Path) -> PairDataset:
+    """The pairs of a file with a split column, reference not filled in."""
+    reader = PairReader(policy.tokenizer, Preflight(max_length=None))
+    reader.read(path, split_by_column, lambda _: None)
+    return reader.dataset()
+
+
+def read_with_reference(policy: Policy, path: Path) -> PairDataset:
+    """The pairs of a file with a split column and their reference log-probabilities; the cache is beside the file."""
+    pairs = read_all(policy, path)
+    cache = ReferenceCache(path.parent / "reference", policy, fingerprint(policy), Collator(policy.padding_id), 8)
+    cache.fill(pairs, lambda _: None)
+    return pairs
+
+
+def make_trainer(policy: Policy, pairs: PairDataset, output: Path, *, order: Order, **arguments: Any) -> DPOTrainer:
+    """A trainer as `train.run` makes it, quiet, with `arguments` of TrainingArguments."""
+    quiet: dict[str, Any] = {
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+    }
+    made = TrainingArguments(output_dir=str(output), remove_unused_columns=False, use_cpu=True, **quiet, **arguments)
+    trainer = DPOTrainer(policy, pairs, made, beta=0.1, order=order)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def json_lines(path: Path) -> list[dict[str, Any]]:

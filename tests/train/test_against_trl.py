@@ -7,18 +7,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import load_dataset
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainingArguments
-from trl import DPOConfig
-from trl import DPOTrainer as TRLTrainer
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer as TRLTrainer
 
-from train import model as policies
-from train.collate import Collator
-from train.dataset import PairDataset, PairReader, split_by_column
-from train.preflight import Preflight
-from train.reference import ReferenceCache
+from train.dataset import PairDataset
+from train.model import load
 from train.trainer import DPOTrainer
 
-from .conftest import curated_table, learnable_pairs, say
+from .conftest import curated_table, learnable_pairs, make_trainer, read_with_reference, say
 
 STEPS = 8
 BATCH = 4
@@ -31,11 +28,6 @@ SHARED: dict[str, Any] = {
     "max_grad_norm": 1.0,
     "seed": 3,
     "logging_steps": 1,
-    "save_strategy": "no",
-    "report_to": "none",
-    "disable_tqdm": True,
-    "use_cpu": True,
-    "dataloader_pin_memory": False,
 }
 
 
@@ -70,7 +62,7 @@ def test_eight_steps_have_the_losses_and_weights_of_trl(
     assert len(our_losses) == STEPS
     assert our_losses == pytest.approx(their_losses, abs=1e-5)
     assert our_losses[-1] < 0.6  # both did learn
-    for (name, a), b in zip(ours.model.named_parameters(), theirs.model.parameters(), strict=True):
+    for (name, a), b in zip(ours.policy.model.named_parameters(), theirs.model.parameters(), strict=True):
         assert torch.allclose(a, b, rtol=0, atol=1e-5), name
     for log, their_log in zip(step_logs(ours), step_logs(theirs), strict=True):
         for metric in ("rewards/chosen", "rewards/rejected", "rewards/margins", "logps/chosen", "logps/rejected"):
@@ -88,21 +80,16 @@ def test_datasets_loads_what_curate_publishes(published: Path) -> None:
 
 def run_ours(data: Path, model_folder: Path, output: Path) -> tuple[DPOTrainer, PairDataset]:
     """Train 8 steps in the file's order."""
-    policy = policies.load(model_folder, torch.device("cpu"), None)
-    reader = PairReader(policy.tokenizer, Preflight(max_length=None))
-    reader.read(data, split_by_column, lambda _: None)
-    pairs = reader.dataset()
-    collate = Collator(policy.padding_id)
-    ReferenceCache(output, policy, policies.fingerprint(policy), collate, BATCH).fill(pairs, lambda _: None)
-    arguments = TrainingArguments(output_dir=str(output), remove_unused_columns=False, **SHARED)
-    trainer = DPOTrainer(policy, pairs, arguments, beta=0.1, order="sequential")
+    policy = load(model_folder, torch.device("cpu"), None)
+    pairs = read_with_reference(policy, data)
+    trainer = make_trainer(policy, pairs, output, order="sequential", **SHARED)
     trainer.train()
     return trainer, pairs
 
 
 def run_trl(
     data: Path, model_folder: Path, tokenizer: PreTrainedTokenizerFast, output: Path, *, precompute: bool
-) -> TRLTrainer:
+) -> Any:
     """Train the same 8 steps with TRL, on the file as it is."""
     arguments = DPOConfig(
         output_dir=str(output),
@@ -112,6 +99,11 @@ def run_trl(
         max_length=None,
         train_sampling_strategy="sequential",
         precompute_ref_log_probs=precompute,
+        use_cpu=True,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
         **SHARED,
     )
     dataset = load_dataset("parquet", data_files=str(data), split="train", cache_dir=str(output / "hf"))

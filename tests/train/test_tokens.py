@@ -1,0 +1,109 @@
+"""Token ids of prompts and responses: what is rendered, and where the response starts."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from ingest.errors import ContractError, SettingsError
+from train.tokens import Row, messages_for_template, tokenise
+
+from .conftest import say
+
+
+def text_of(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> str:
+    return str(tokenizer.decode(ids))
+
+
+def with_template(tokenizer: PreTrainedTokenizerFast, template: str | None) -> PreTrainedTokenizerFast:
+    made = copy.deepcopy(tokenizer)
+    made.chat_template = template
+    return made
+
+
+def chat_row(**changes: Any) -> Row:
+    sides = {"prompt": [say("user", "Where?")], "chosen": [say("assistant", "Here.")]}
+    return Row("t", **{**sides, "rejected": [say("assistant", "No idea.")], **changes})
+
+
+def test_a_conversation_is_rendered_with_the_template_and_cut_after_the_generation_prompt(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    (pair,) = tokenise(tokenizer, [chat_row()])
+
+    assert text_of(tokenizer, pair.prompt) == "<|user|>\nWhere?<|end|>\n<|assistant|>\n"
+    assert text_of(tokenizer, pair.chosen) == "Here.<|end|>\n"
+    assert text_of(tokenizer, pair.rejected) == "No idea.<|end|>\n"
+    assert pair.drift == 0
+
+
+def test_plain_texts_end_in_the_end_token_once(tokenizer: PreTrainedTokenizerFast) -> None:
+    (pair,) = tokenise(tokenizer, [Row("t", "Q: where? A:", " here", " nowhere<|end|>")])
+
+    assert text_of(tokenizer, pair.prompt) == "Q: where? A:"
+    assert text_of(tokenizer, pair.chosen) == " here<|end|>"
+    assert text_of(tokenizer, pair.rejected) == " nowhere<|end|>"
+
+
+def test_plain_texts_need_an_end_token(tokenizer: PreTrainedTokenizerFast) -> None:
+    endless = copy.deepcopy(tokenizer)
+    endless.eos_token = None
+
+    with pytest.raises(SettingsError, match="no end token"):
+        tokenise(endless, [Row("t", "a", "b", "c")])
+
+
+def test_a_conversation_needs_a_template(tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(SettingsError, match="no chat template"):
+        tokenise(with_template(tokenizer, None), [chat_row()])
+
+
+def test_null_keys_do_not_reach_the_template(tokenizer: PreTrainedTokenizerFast) -> None:
+    """A template that asks whether tool_calls is defined would otherwise write "None" into every message."""
+    asks = (
+        "{% for m in messages %}{% if m.tool_calls is defined %}CALLS{% endif %}{{ m.content }};{% endfor %}"
+        "{% if add_generation_prompt %}{% endif %}"
+    )
+
+    (pair,) = tokenise(with_template(tokenizer, asks), [chat_row()])
+
+    assert text_of(tokenizer, pair.prompt + pair.chosen) == "Where?;Here.;"
+
+
+def test_tool_calls_become_objects_and_content_may_be_absent() -> None:
+    message = {**say("assistant", ""), "content": None, "tool_calls": '[{"name": "find"}]'}
+
+    assert messages_for_template([message], "t") == [{"role": "assistant", "tool_calls": [{"name": "find"}]}]
+
+
+def test_tools_are_rendered_on_both_sides(tokenizer: PreTrainedTokenizerFast) -> None:
+    (pair,) = tokenise(tokenizer, [chat_row(tools='[{"name": "find"}]')])
+
+    assert text_of(tokenizer, pair.prompt).startswith('<|tools|>[{"name": "find"}]<|end|>\n<|user|>')
+    assert text_of(tokenizer, pair.chosen) == "Here.<|end|>\n"
+
+
+def test_tools_that_are_not_json_are_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(ContractError, match=r"^row:7: tools is not JSON"):
+        tokenise(tokenizer, [replace(chat_row(tools="{find"), row_id="row:7")])
+
+
+def test_the_response_starts_at_the_earlier_of_both_boundaries(tokenizer: PreTrainedTokenizerFast) -> None:
+    """The template ends a prompt alone in "A: >", but only an answer that starts with ">" continues it so.
+
+    Prompt alone "A: >"; with chosen "A: >yes"; with rejected "A: no". The common prefix with rejected ends before
+    " >" or ">", so both responses start there and the prompt's last token is left out, as in TRL 1.16.
+    """
+    template = "A: {% for m in messages[1:] %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}>{% endif %}"
+
+    (pair,) = tokenise(
+        with_template(tokenizer, template),
+        [chat_row(chosen=[say("assistant", ">yes")], rejected=[say("assistant", "no")])],
+    )
+
+    assert text_of(tokenizer, pair.prompt + pair.chosen) == "A: >yes"
+    assert text_of(tokenizer, pair.prompt + pair.rejected) == "A: no"
+    assert pair.drift >= 1
+    assert ">" not in text_of(tokenizer, pair.prompt)
