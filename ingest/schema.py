@@ -286,6 +286,11 @@ FILE: Final = _table(
         ("skipped_by_reason", COUNTS),
         ("quarantined_by_reason", COUNTS),
         ("ingest_time", TIME),
+        ("head", pa.string()),  # content hash of the first line: with `tail`, the file's identity under any name
+        ("tail", pa.string()),  # content hash of the `tail_bytes` bytes before read_to
+        ("tail_bytes", pa.int64()),
+        ("stored_bytes", pa.int64()),  # size on disk where all of it was read, else null
+        ("stored_mtime_ns", pa.int64()),
     ]
 )
 

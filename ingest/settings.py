@@ -49,6 +49,8 @@ class Limits(_Strict):
     """A longer line is quarantined without being held in memory."""
     commit_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
     """Log bytes that are read between two commits to the lake."""
+    settle_seconds: Annotated[int, Field(ge=0)] = 3600
+    """A file that has not changed for so long will not grow: its torn last line is quarantined instead of awaited."""
 
 
 class Labels(_Strict):

@@ -1,0 +1,69 @@
+"""Command line of ingest: logs and label events in, lake out.
+
+    python -m ingest run [--config winnow.toml]      read everything new
+    python -m ingest status [--config winnow.toml]   what was read, from where, and what waits
+
+Reads winnow.toml and what it names, writes the lake. One JSON line on stdout; progress and tables on stderr.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ingest import scan, settings
+from ingest.account import summary_json, summary_table, workspace_status, workspace_table
+from ingest.errors import WinnowError
+from ingest.lake import Lake
+from ingest.run import run as ingest
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Config = Annotated[Path | None, typer.Option(help="Settings file; default $WINNOW_CONFIG, else ./winnow.toml.")]
+
+
+@app.command()
+def run(config: Config = None) -> None:
+    """Read everything new into the lake, and pair it. Safe to run again at any time."""
+    console = Console(stderr=True)
+    with _one_clear_error():
+        workspace = settings.load(config)
+        total = sum(path.stat().st_size for source in workspace.sources for path in scan.find(source.path))
+        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("reading", total=total)
+            summary = ingest(workspace, lambda name, done: bar.update(task, description=name, completed=done))
+        for source in workspace.sources:
+            if not scan.find(source.path):
+                console.print(f'Source "{source.name}": no file matches {source.path}', style="yellow", highlight=False)
+        console.print(summary_table(summary))
+        print(json.dumps(summary_json(summary)))  # noqa: T201
+
+
+@app.command()
+def status(config: Config = None) -> None:
+    """Show, for each source, what all runs so far have read and what waits."""
+    with _one_clear_error():
+        workspace = settings.load(config)
+        found = workspace_status(workspace, Lake(workspace.lake))
+        Console(stderr=True).print(workspace_table(found))
+        print(json.dumps(found))  # noqa: T201
+
+
+@contextmanager
+def _one_clear_error() -> Iterator[None]:
+    try:
+        yield
+    except WinnowError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(error.exit_code) from error
+
+
+if __name__ == "__main__":
+    app()

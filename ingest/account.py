@@ -1,0 +1,117 @@
+"""The accounting of ingest: what a run did and what the workspace holds, as JSON and as tables.
+
+Reads the lake's `files`; the equation records = interactions + feedback + quarantined + skipped is printed with it.
+"""
+
+from collections import Counter
+from typing import Any, Final
+
+import duckdb
+from rich.table import Table
+
+from ingest.batch import Tally
+from ingest.lake import Lake
+from ingest.run import Summary, unread
+from ingest.settings import Settings
+
+COUNTS: Final = ("lines", "records", "interactions", "feedback", "quarantined", "skipped")
+SHOWN_FILES: Final = 40
+"""More files than that are one row of the table."""
+
+_BY_SOURCE: Final = """
+    SELECT source, count(DISTINCT path) AS files, sum(lines)::BIGINT AS lines, sum(records)::BIGINT AS records,
+        sum(interactions)::BIGINT AS interactions, sum(feedback)::BIGINT AS feedback,
+        sum(quarantined)::BIGINT AS quarantined, sum(skipped)::BIGINT AS skipped
+    FROM files GROUP BY source ORDER BY source
+"""
+_BY_REASON: Final = """
+    SELECT source, reason, sum(entries[reason])::BIGINT
+    FROM (SELECT source, {column} AS entries, unnest(map_keys({column})) AS reason FROM files)
+    GROUP BY source, reason ORDER BY source, reason
+"""
+
+
+def summary_json(summary: Summary) -> dict[str, Any]:
+    """Return what `python -m ingest run` prints on stdout."""
+    found = summary.pairing
+    assert found is not None, "a summary is complete when its run is"
+    return {
+        "run_id": summary.run_id,
+        "files": summary.files,
+        **summary.totals(),
+        "quarantined_by_reason": dict(sorted(summary.quarantined().items())),
+        "skipped_by_reason": dict(sorted(summary.skipped().items())),
+        "pending_bytes": sum(summary.pending.values()),
+        "triples": {"total": found.total, "new": found.new, "removed": found.removed, "by_signal": found.by_signal},
+        "unpaired": {"total": found.unpaired_total},
+        "orphans": found.orphans,
+        "no_pair": found.no_pair,
+        "seconds": summary.seconds,
+    }
+
+
+def summary_table(summary: Summary) -> Table:
+    """Return one row per file that had something new, and the totals, which must add up."""
+    totals = summary.totals()
+    sides = " + ".join(str(totals[name]) for name in COUNTS[2:])
+    table = Table(
+        title=f"ingest run {summary.run_id}",
+        caption=f"records = interactions + feedback + quarantined + skipped: {totals['records']} = {sides}",
+        show_footer=True,
+    )
+    table.add_column("file", footer="total", overflow="fold")
+    for name in COUNTS:
+        table.add_column(name, footer=str(totals[name]), justify="right")
+    table.add_column("pending bytes", footer=str(sum(summary.pending.values())), justify="right")
+    table.add_column("reasons", footer=_reasons(summary.quarantined() + summary.skipped()))
+    by_path: dict[str, list[Tally]] = {path: [] for path in summary.pending}
+    for tally in summary.tallies:
+        by_path.setdefault(tally.origin.path, []).append(tally)
+    shown = sorted(by_path)[:SHOWN_FILES]
+    for path in shown:
+        _add_row(table, path.rsplit("/", 1)[-1], by_path[path], summary.pending.get(path, 0))
+    if rest := sorted(by_path)[SHOWN_FILES:]:
+        tallies = [tally for path in rest for tally in by_path[path]]
+        _add_row(table, f"{len(rest)} more files", tallies, sum(summary.pending.get(path, 0) for path in rest))
+    return table
+
+
+def _add_row(table: Table, name: str, tallies: list[Tally], pending: int) -> None:
+    part = Summary("", tallies=tallies)
+    counts = part.totals()
+    reasons = _reasons(part.quarantined() + part.skipped())
+    table.add_row(name, *(str(counts[column]) for column in COUNTS), str(pending), reasons)
+
+
+def _reasons(counts: Counter[str]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
+
+
+def workspace_status(settings: Settings, lake: Lake) -> dict[str, Any]:
+    """Return the counts of all runs so far, by source, and the bytes that no run has read."""
+    with duckdb.connect() as connection:
+        lake.view(connection, "files")
+        found = connection.execute(_BY_SOURCE)
+        names = [column[0] for column in found.description]
+        sources = {row[0]: dict(zip(names[1:], row[1:], strict=True)) for row in found.fetchall()}
+        for name in ("quarantined_by_reason", "skipped_by_reason"):
+            for entry in sources.values():
+                entry[name] = {}
+            for source, reason, count in connection.execute(_BY_REASON.format(column=name)).fetchall():
+                sources[source][name][reason] = count
+    return {"lake": str(lake.path), "sources": sources, "pending_bytes": dict(unread(settings, lake))}
+
+
+def workspace_table(status: dict[str, Any]) -> Table:
+    """Return one row per source."""
+    table = Table(
+        title=f"lake {status['lake']}", caption=f"bytes not read yet: {sum(status['pending_bytes'].values())}"
+    )
+    table.add_column("source")
+    for name in ("files", *COUNTS):
+        table.add_column(name, justify="right")
+    table.add_column("reasons")
+    for source, counts in status["sources"].items():
+        reasons = _reasons(Counter(counts["quarantined_by_reason"]) + Counter(counts["skipped_by_reason"]))
+        table.add_row(source, *(str(counts[name]) for name in ("files", *COUNTS)), reasons)
+    return table

@@ -1,0 +1,112 @@
+"""Which files were read before, under whatever name, and how far.
+
+Reads the lake's `files`. A file is recognised by its first line (`head`) and by what stands just before the position up
+to which it was read (`tail`): both stay the same while it grows, is renamed, is compressed after rotation or is copied.
+A hash of its first bytes would change while a short file grows; an inode would not survive compression; a first line
+alone is no proof, for two logs may begin alike, and then the second one's beginning would never be read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import duckdb
+
+from ingest.lake import Lake
+from ingest.scan import Line, LogFile, digest
+from ingest.schema import content_id
+
+TAIL_BYTES: Final = 4096
+
+
+@dataclass(slots=True)
+class Position:
+    """How far one file is read."""
+
+    file_id: str
+    head: str
+    read_to: int = 0
+    tail: str = ""
+    """Hash of the `tail_bytes` bytes before `read_to`; "" where nothing is to be compared."""
+    tail_bytes: int = 0
+    committed: int = 0
+    """`read_to` when this run began: rows of `files` say no more."""
+
+    def advance(self, lines: Sequence[Line]) -> None:
+        """Move behind `lines`, the last ones that were read of a text file, in order."""
+        consumed = [line for line in lines if line.end > line.start]
+        if not consumed:
+            return
+        self.read_to = consumed[-1].end
+        before = b""
+        for line in reversed(consumed):
+            if line.end + len(before) != self.read_to:  # an element of an array: a comma stands between
+                break
+            before = line.raw + b"\n" * (line.end - line.start - line.size) + before
+            if len(line.raw) != line.size or len(before) >= TAIL_BYTES:
+                break
+        before = before[-TAIL_BYTES:]
+        self.tail, self.tail_bytes = digest(before), len(before)
+
+    def advance_rows(self, row: int) -> None:
+        """Move to `row` of what its head alone identifies."""
+        self.read_to = row
+
+
+class Positions:
+    """Every file that the lake has rows of."""
+
+    def __init__(self) -> None:
+        self._by_head: dict[tuple[str, str], dict[str, Position]] = {}
+        self._stored: dict[tuple[str, str], tuple[int, int] | None] = {}
+
+    @classmethod
+    def load(cls, lake: Lake) -> "Positions":
+        """Return the positions as of the lake's last commit to `files`."""
+        positions = cls()
+        with duckdb.connect() as connection:
+            lake.view(connection, "files")
+            rows = connection.execute(
+                "SELECT source, path, file_id, head, tail, tail_bytes, read_to, stored_bytes, stored_mtime_ns "
+                "FROM files ORDER BY ingest_time, read_to"
+            ).fetchall()
+        for source, path, file_id, head, tail, tail_bytes, read_to, stored_bytes, mtime_ns in rows:
+            known = positions._by_head.setdefault((source, head), {})
+            known[file_id] = Position(file_id, head, read_to, tail, tail_bytes, committed=read_to)
+            positions._stored[source, path] = None if stored_bytes is None else (stored_bytes, mtime_ns)
+        return positions
+
+    def unchanged(self, source: str, file: LogFile) -> bool:
+        """Return whether the file at this path was read to its end and has been left alone since."""
+        return self._stored.get((source, str(file.path))) == (file.stored_bytes, file.mtime_ns)
+
+    def of_head(self, source: str, head: str) -> Position:
+        """Return the position in what `head` alone identifies: a Parquet file, a label store."""
+        known = self._by_head.setdefault((source, head), {})
+        return next(iter(known.values()), None) or self._new(source, head)
+
+    def locate(self, source: str, file: LogFile) -> tuple[Position, int]:
+        """Return the file's position, a new one where it was never read, and the offset to go on reading from.
+
+        The two offsets differ where the last line was read before its newline was written.
+        """
+        head = file.head()
+        if file.is_parquet:
+            position = self.of_head(source, head)
+            return position, position.read_to
+        known = self._by_head.setdefault((source, head), {})
+        for position in sorted(known.values(), key=lambda p: -p.read_to):
+            # One byte more than the tail: a newline that came after its line.
+            begin = position.read_to - position.tail_bytes
+            found = file.stream.read(begin, position.tail_bytes + 1)
+            before, after = found[: position.tail_bytes], found[position.tail_bytes :]
+            if len(before) == position.tail_bytes and (not position.tail or digest(before) == position.tail):
+                late_newline = after == b"\n" and before[-1:] not in (b"\n", b"")
+                return position, position.read_to + late_newline
+        return self._new(source, head), 0
+
+    def _new(self, source: str, head: str) -> Position:
+        known = self._by_head.setdefault((source, head), {})
+        position = Position(content_id(["file", source, head, len(known)]), head)
+        known[position.file_id] = position
+        return position

@@ -1,0 +1,264 @@
+"""What readers found -> Arrow rows of the lake: redacted, pseudonymous, hashed, with their provenance.
+
+Everything is redacted first, and every hash is of the text as it is stored. A record whose values no column can hold is
+given back as a problem of its line; it never stops its neighbours.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import pyarrow as pa
+
+from ingest import consent, redact, schema
+from ingest.errors import RecordError
+from ingest.pseudonyms import Pseudonyms
+from ingest.readers.reading import Feedback, Interaction, Reading, Ref
+from ingest.schema import Message, content_id, messages_hash
+from ingest.settings import Source
+
+PIECE: Final = "piece"
+"""Column beside the contract's: which piece of which file a row came from, to count by; never stored."""
+
+UNFIT: Final = (pa.ArrowException, UnicodeError, ValueError, TypeError, OverflowError, RecursionError)
+"""What a value raises that its column cannot hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One piece of one file, read in one go."""
+
+    piece: int
+    source: Source
+    file_id: str
+    path: str
+    keyed: bool = False
+    """Whether feedback names its targets by interaction_id: so do labels, which come from the lake's own rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line that a reader has read, or could not."""
+
+    origin: Origin
+    offset: int
+    size: int
+    raw: Callable[[], str]
+    """Its text, for quarantine."""
+    reader: str | None
+    """"name@version", None where no reader was asked."""
+    outcome: Reading | RecordError
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of the three tables that lines become, each with the column `piece`."""
+
+    interactions: pa.Table
+    feedback: pa.Table
+    quarantine: pa.Table
+
+    @staticmethod
+    def concat(parts: "Sequence[Rows]") -> "Rows":
+        """Return all rows of `parts`, in order."""
+        return Rows(
+            pa.concat_tables([with_piece(schema.INTERACTION).empty_table(), *(p.interactions for p in parts)]),
+            pa.concat_tables([with_piece(schema.FEEDBACK).empty_table(), *(p.feedback for p in parts)]),
+            pa.concat_tables([with_piece(schema.QUARANTINE).empty_table(), *(p.quarantine for p in parts)]),
+        )
+
+
+def with_piece(contract: pa.Schema) -> pa.Schema:
+    """Return the contract's columns and `piece`."""
+    return contract.append(pa.field(PIECE, pa.int64()))
+
+
+Row = dict[str, object]
+
+
+class RowBuilder:
+    """Makes the rows of one run."""
+
+    def __init__(self, run_id: str, ingest_time: datetime, pseudonyms: Pseudonyms) -> None:
+        self.run_id = run_id
+        self.ingest_time = ingest_time
+        self.pseudonyms = pseudonyms
+
+    def build(self, entries: Sequence[Entry]) -> Rows:
+        """Return the rows of `entries`; a line of which one value does not fit is quarantined as a whole."""
+        readings = [entry for entry in entries if isinstance(entry.outcome, Reading)]
+        try:
+            interactions, feedback = self._read(readings)
+            unfit: list[Entry] = []
+        except UNFIT:
+            interactions, feedback, unfit = self._read_singly(readings)
+        failed = sorted(
+            [*(entry for entry in entries if isinstance(entry.outcome, RecordError)), *unfit],
+            key=lambda entry: (entry.origin.piece, entry.offset),
+        )
+        quarantine = pa.Table.from_pylist(
+            [self._quarantined(entry) for entry in failed], schema=with_piece(schema.QUARANTINE)
+        )
+        return Rows(interactions, feedback, quarantine)
+
+    def _read(self, entries: Sequence[Entry]) -> tuple[pa.Table, pa.Table]:
+        """Return interactions and feedback. Raises one of UNFIT as soon as one value does not fit."""
+        served = [(e, i) for e in entries if isinstance(e.outcome, Reading) for i in e.outcome.interactions]
+        events = [(e, f) for e in entries if isinstance(e.outcome, Reading) for f in e.outcome.feedback]
+        suspects = _suspects([_texts(interaction) for _, interaction in served])
+        rows = [self._interaction(e, i, suspect) for (e, i), suspect in zip(served, suspects, strict=True)]
+        suspects = _suspects([[event.text] if event.text else [] for _, event in events])
+        more = [self._feedback(e, f, suspect) for (e, f), suspect in zip(events, suspects, strict=True)]
+        return (
+            pa.Table.from_pylist(rows, schema=with_piece(schema.INTERACTION)),
+            pa.Table.from_pylist(more, schema=with_piece(schema.FEEDBACK)),
+        )
+
+    def _read_singly(self, entries: Sequence[Entry]) -> tuple[pa.Table, pa.Table, list[Entry]]:
+        """Do as `_read` does, line by line, and give back the lines that do not fit as problems."""
+        interactions = [with_piece(schema.INTERACTION).empty_table()]
+        feedback = [with_piece(schema.FEEDBACK).empty_table()]
+        unfit = []
+        for entry in entries:
+            try:
+                served, events = self._read([entry])
+            except UNFIT as error:  # its message may quote the value
+                problem = RecordError("bad_value", f"A value does not fit its column: {type(error).__name__}.")
+                unfit.append(Entry(entry.origin, entry.offset, entry.size, entry.raw, entry.reader, problem))
+                continue
+            interactions.append(served)
+            feedback.append(events)
+        return pa.concat_tables(interactions), pa.concat_tables(feedback), unfit
+
+    def _interaction(self, entry: Entry, read: Interaction, suspect: bool) -> Row:
+        source = entry.origin.source
+        redacted = _redacted(read) if suspect else _Redacted(read.prompt, read.response, read.tools, read.sampling)
+        prompt_hash = messages_hash(redacted.prompt)
+        # Tokens and log-probabilities belong to the text as it was sampled: of another text they would be wrong.
+        kept = not redacted.response_changed
+        row: Row = {name: getattr(read, name, None) for name in schema.INTERACTION.names}
+        return row | {
+            "interaction_id": schema.interaction_id(source.name, read.source_id, read.choice_index),
+            "source": source.name,
+            "sibling_group": content_id(["siblings", source.name, read.conversation_id, prompt_hash]),
+            "user_id": self.pseudonyms.of(read.user),
+            "prompt": redacted.prompt,
+            "response": redacted.response,
+            "tools": redacted.tools,
+            "sampling": redacted.sampling,
+            "prompt_hash": prompt_hash,
+            "response_hash": messages_hash(redacted.response),
+            "status": "ok",  # readers skip the others, with the reason
+            "token_ids": read.token_ids if kept else None,
+            "token_logprobs": read.token_logprobs if kept else None,
+            "consent": consent.stated(read.consent, source),
+            "redactions": sorted(redacted.counts.items()),
+            **self._provenance(entry, read.event_time),
+        }
+
+    def _feedback(self, entry: Entry, read: Feedback, suspect: bool) -> Row:
+        source = entry.origin.source
+        placeholders = redact.Placeholders()
+        row: Row = {name: getattr(read, name, None) for name in schema.FEEDBACK.names}
+        return row | {
+            "feedback_id": schema.feedback_id(source.name, read.source_id, read.revision),
+            "source": source.name,
+            "target_kind": "interaction",
+            "target_id": read.target.source_id,
+            "interaction_id": _key(entry.origin, read.target),
+            "other_ids": [_key(entry.origin, other) for other in read.others],
+            "text": placeholders.text(read.text) if suspect and read.text else read.text,
+            "rater_id": self.pseudonyms.of(read.rater),
+            "redactions": sorted(placeholders.counts.items()),
+            **self._provenance(entry, read.event_time),
+        }
+
+    def _quarantined(self, entry: Entry) -> Row:
+        assert isinstance(entry.outcome, RecordError)
+        reason, detail = entry.outcome.reason, entry.outcome.detail
+        raw = None if reason == "oversized" else redact.Placeholders().json_text(entry.raw())
+        return {
+            "quarantine_id": content_id(["quarantine", entry.origin.file_id, entry.offset]),
+            "source": entry.origin.source.name,
+            "reason": reason,
+            "detail": detail,
+            "raw": raw,
+            "raw_bytes": entry.size,
+            "path": entry.origin.path,
+            **self._provenance(entry, None),
+        }
+
+    def _provenance(self, entry: Entry, event_time: datetime | None) -> Row:
+        if event_time is not None and event_time.tzinfo is None:
+            raise ValueError("A time without a zone is no point in time.")
+        return {
+            "ingest_time": self.ingest_time,
+            "file_id": entry.origin.file_id,
+            "byte_offset": entry.offset,
+            "reader": entry.reader,
+            "run_id": self.run_id,
+            "day": (event_time or self.ingest_time).astimezone(UTC).date().isoformat(),
+            PIECE: entry.origin.piece,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Redacted:
+    """The texts of an interaction as they are stored."""
+
+    prompt: list[Message]
+    response: list[Message]
+    tools: str | None
+    sampling: str | None
+    response_changed: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def _redacted(read: Interaction) -> _Redacted:
+    placeholders = redact.Placeholders()
+    prompt = [_message(message, placeholders) for message in read.prompt]
+    before = placeholders.counts.total()
+    response = [_message(message, placeholders) for message in read.response]
+    changed = placeholders.counts.total() > before
+    tools = placeholders.json_text(read.tools) if read.tools else read.tools
+    sampling = placeholders.json_text(read.sampling) if read.sampling else read.sampling
+    return _Redacted(prompt, response, tools, sampling, changed, placeholders.counts)
+
+
+def _message(message: Message, placeholders: redact.Placeholders) -> Message:
+    redacted = message.copy()
+    if content := message["content"]:
+        redacted["content"] = placeholders.text(content)
+    if calls := message["tool_calls"]:
+        redacted["tool_calls"] = placeholders.json_text(calls)
+    if name := message["name"]:
+        redacted["name"] = placeholders.text(name)
+    return redacted
+
+
+def _texts(read: Interaction) -> list[str]:
+    """Return every text of an interaction that a user or a model may have written."""
+    messages = (m.get(key) for m in (*read.prompt, *read.response) for key in ("content", "tool_calls", "name"))
+    return [text for text in (*messages, read.tools, read.sampling) if isinstance(text, str)]
+
+
+def _suspects(texts: Sequence[Sequence[str]]) -> list[bool]:
+    """Return for each row, given its texts, whether any may hold something to redact: one pass over all of them."""
+    hits = iter(redact.suspects([text for row in texts for text in row]))
+    return [any([next(hits) for _ in row]) for row in texts]  # noqa: C419 - `any` over a generator would stop early
+
+
+def _key(origin: Origin, ref: Ref) -> str:
+    return ref.source_id if origin.keyed else schema.interaction_id(origin.source.name, ref.source_id, ref.choice_index)
+
+
+def raw_text(raw: bytes) -> str:
+    """Return a line as text; bytes that are no UTF-8 show as U+FFFD."""
+    return raw.decode("utf-8", errors="replace")
+
+
+def raw_record(record: object) -> str:
+    """Return a row of Parquet as JSON text."""
+    return json.dumps(record, ensure_ascii=False, default=str)

@@ -1,0 +1,233 @@
+"""One ingest run: log files and label events in, rows of the lake and triples out.
+
+Reads what winnow.toml names and writes the lake; `python -m ingest run`. Safe to run again at any time: what was read
+before is not read again, and no key is in the lake twice.
+"""
+
+import secrets
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from ingest import labels, pairing, scan
+from ingest.batch import Batch, Tally
+from ingest.errors import LakeError, RecordError, SettingsError
+from ingest.lake import Lake
+from ingest.positions import Position, Positions
+from ingest.pseudonyms import Pseudonyms
+from ingest.readers import registry
+from ingest.readers.reading import Reader, Reading
+from ingest.rows import Entry, Origin, RowBuilder, raw_record, raw_text
+from ingest.scan import Line, LogFile
+from ingest.settings import Settings, Source
+
+RECENT_LINES: Final = 8
+"""So many last lines of a file are kept, to recognise it by what stands before its position."""
+
+Progress = Callable[[str, int], None]
+"""Called with what is being read, and how many stored bytes of all files are done."""
+
+
+@dataclass
+class Summary:
+    """What one run did."""
+
+    run_id: str
+    files: int = 0
+    """Files that the sources' globs match, read or unchanged, and the label store."""
+    tallies: list[Tally] = field(default_factory=list)
+    """One per piece of a file that was read."""
+    pending: dict[str, int] = field(default_factory=dict)
+    """Path -> bytes at its end that wait for the rest of their line."""
+    pairing: pairing.Pairing | None = None
+    seconds: float = 0.0
+
+    def totals(self) -> dict[str, int]:
+        """Return the counts over all files; records = interactions + feedback + quarantined + skipped."""
+        return {
+            "lines": sum(t.lines for t in self.tallies),
+            "records": sum(t.records for t in self.tallies),
+            "interactions": sum(t.interactions for t in self.tallies),
+            "feedback": sum(t.feedback for t in self.tallies),
+            "quarantined": self.quarantined().total(),
+            "skipped": self.skipped().total(),
+        }
+
+    def quarantined(self) -> Counter[str]:
+        """Return reason -> quarantined lines."""
+        return sum((t.quarantined for t in self.tallies), Counter())
+
+    def skipped(self) -> Counter[str]:
+        """Return reason -> skipped records."""
+        return sum((t.skipped for t in self.tallies), Counter())
+
+
+def run(settings: Settings, progress: Progress = lambda _name, _bytes: None) -> Summary:
+    """Ingest everything new. Raises SettingsError, LakeError, LakeBusyError or StoreError.
+
+    A run that is killed at any point leaves a lake that the next run completes.
+    """
+    begun = time.monotonic()
+    now = datetime.now(UTC)
+    run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    lake = Lake(settings.lake)
+    for source in settings.sources:
+        if source.name == labels.SOURCE:
+            raise SettingsError(f'The source name "{labels.SOURCE}" is taken by the labelling app. Choose another.')
+        if source.format != "auto":
+            registry.get(source.format)
+    with lake.locked(run_id):
+        builder = RowBuilder(run_id, now, Pseudonyms(settings.pseudonym_key))
+        reading = _Ingestion(settings, Batch(lake, builder), Positions.load(lake), Summary(run_id), progress)
+        for source in settings.sources:
+            reading.read_source(source)
+        reading.read_labels()
+        reading.commit()
+        summary = reading.summary
+        summary.pairing = pairing.build(lake, run_id)
+    summary.seconds = round(time.monotonic() - begun, 3)
+    return summary
+
+
+@dataclass
+class _Ingestion:
+    """The reading half of one run."""
+
+    settings: Settings
+    batch: Batch
+    positions: Positions
+    summary: Summary
+    progress: Progress
+    done_bytes: int = 0
+    pieces: int = 0
+
+    def read_source(self, source: Source) -> None:
+        """Read what is new in the files of `source`."""
+        for path in scan.find(source.path):
+            try:
+                file = LogFile(path)
+                if file.stored_bytes and not self.positions.unchanged(source.name, file):
+                    self._read_file(source, file)
+            except FileNotFoundError:  # renamed by a rotation since the glob: the next run reads it by its new name
+                continue
+            except OSError as error:
+                raise LakeError(
+                    f"Cannot read {path}: {error.strerror}. Make it readable, or narrow the glob."
+                ) from error
+            self.summary.files += 1
+            self.done_bytes += file.stored_bytes
+            self.progress(path.name, self.done_bytes)
+
+    def _read_file(self, source: Source, file: LogFile) -> None:
+        position, start = self.positions.locate(source.name, file)
+        age = time.time() - file.mtime_ns / 1e9
+        limits = self.settings.limits
+        reader = None if source.format == "auto" else registry.get(source.format)
+        piece = self._open(Origin(self._next(), source, position.file_id, str(file.path)), position, start)
+        recent: deque[Line] = deque(maxlen=RECENT_LINES)
+        for line in file.lines(start, limits.line_bytes, settled=age >= limits.settle_seconds):
+            recent.append(line)
+            self._take(piece, line, reader)
+            if self.batch.log_bytes >= limits.commit_bytes:
+                _close(piece, recent, file)
+                self.commit()
+                origin = Origin(self._next(), source, position.file_id, str(file.path))
+                piece = self._open(origin, position, position.read_to)
+                self.progress(file.path.name, self.done_bytes + file.stream.stored_read)
+        if file.pending:
+            self.summary.pending[str(file.path)] = file.pending
+        _close(piece, recent, file)
+
+    def _take(self, piece: Tally, line: Line, reader: Reader | None) -> None:
+        """Count one line, and hand what is to be stored of it to the batch; without `reader` one is detected."""
+        if line.record is None and line.problem is None:
+            piece.lines += 1
+            piece.records += 1
+            piece.skipped["blank_line"] += 1
+            return
+        reader, outcome = _read(line, reader)
+        name = f"{reader.name}@{reader.version}" if reader else None
+        raw = partial(raw_text, line.raw) if line.raw or line.record is None else partial(raw_record, line.record)
+        self._add(piece, Entry(piece.origin, line.start, line.size, raw, name, outcome))
+
+    def _add(self, piece: Tally, entry: Entry) -> None:
+        piece.lines += 1
+        outcome = entry.outcome
+        if isinstance(outcome, Reading) and outcome.skipped is not None:
+            piece.records += 1
+            piece.skipped[outcome.skipped] += 1
+            return
+        rows = len(outcome.interactions) + len(outcome.feedback) if isinstance(outcome, Reading) else 1
+        piece.records += rows
+        self.batch.add(entry)
+
+    def read_labels(self) -> None:
+        """Read what annotators said since the last run."""
+        with labels.opened(self.settings.labels.url) as store:
+            if store is None:
+                return
+            self.summary.files += 1
+            source = Source(name=labels.SOURCE, path=store.path)
+            position = self.positions.of_head(source.name, store.head)
+            origin = Origin(self._next(), source, position.file_id, store.path, keyed=True)
+            piece = self._open(origin, position, position.read_to)
+            for event in store.events(position.read_to):
+                raw = partial(str, event.raw)
+                self._add(piece, Entry(origin, event.seq, len(event.raw), raw, labels.READER, event.outcome))
+                position.advance_rows(event.seq + 1)
+            piece.read_to = position.read_to
+
+    def commit(self) -> None:
+        """Write what was read, and keep the counts."""
+        self.summary.tallies += self.batch.commit()
+
+    def _next(self) -> int:
+        self.pieces += 1
+        return self.pieces
+
+    def _open(self, origin: Origin, position: Position, start: int) -> Tally:
+        tally = Tally(origin, position, read_from=start)
+        self.batch.open(tally)
+        return tally
+
+
+def _close(piece: Tally, recent: deque[Line], file: LogFile) -> None:
+    """Move the file's position behind what was read."""
+    if recent and file.is_parquet:
+        piece.position.advance_rows(recent[-1].end)
+    else:
+        piece.position.advance(recent)
+    recent.clear()
+    piece.read_to = piece.position.read_to
+    piece.stored = (file.stored_bytes, file.mtime_ns) if file.complete else None
+
+
+def _read(line: Line, reader: Reader | None) -> tuple[Reader | None, Reading | RecordError]:
+    """Return the reader that was asked, a detected one where none is given, and what it said."""
+    if line.record is None:
+        return None, line.problem or RecordError("not_json", "The line is empty.")
+    reader = reader or registry.detect(line.record)
+    if reader is None:
+        known = ", ".join(reader.name for reader in registry.READERS)
+        return None, RecordError("unknown_format", f"No reader knows the form of this record. Readers: {known}.")
+    try:
+        return reader, reader.read(line.record)
+    except RecordError as problem:
+        return reader, problem
+
+
+def unread(settings: Settings, lake: Lake) -> Mapping[str, int]:
+    """Return path -> stored bytes that no run has read: of a plain file those behind its position, else all of it."""
+    positions, behind = Positions.load(lake), {}
+    for source in settings.sources:
+        for path in scan.find(source.path):
+            file = LogFile(path)
+            if file.stored_bytes and not positions.unchanged(source.name, file):
+                plain = not (file.is_parquet or file.stream.is_archive)
+                read_to = positions.locate(source.name, file)[1] if plain else 0
+                behind[str(path)] = file.stored_bytes - read_to
+    return behind

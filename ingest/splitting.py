@@ -1,0 +1,155 @@
+"""Blocks of bytes -> records: the lines of a log, or the elements of one JSON array.
+
+Pure functions over an iterator of blocks. Where the blocks are cut makes no difference, and no more than one record and
+one block is held: of a record longer than the limit only its end is kept.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+KEPT_BYTES: Final = 4096
+"""Of an oversized record, this much of its end is kept, to recognise the file by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One record as it stands in the file."""
+
+    start: int
+    """Offset of its first byte in the decompressed file."""
+    length: int
+    """Its bytes, without the newline."""
+    raw: bytes
+    """These bytes; the last `KEPT_BYTES` of them where `oversized`."""
+    ended: bool
+    """Whether a newline (of an element: its closing bracket) follows; false only of the last one."""
+    separator: int = 0
+    """Bytes of the newline, 0 where there is none."""
+
+    @property
+    def oversized(self) -> bool:
+        """Return whether the record is longer than the limit."""
+        return len(self.raw) != self.length
+
+    @property
+    def end(self) -> int:
+        """Return the offset behind the record and its newline."""
+        return self.start + self.length + self.separator
+
+
+class _Held:
+    """The record that is being collected, cut to its end once it is longer than `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.length = 0
+        self._parts: list[bytes] = []
+
+    def add(self, part: bytes) -> None:
+        self.length += len(part)
+        if part:
+            self._parts.append(part)
+        if self.length > self.limit:
+            self._parts = [b"".join(self._parts)[-KEPT_BYTES:]]
+
+    def take(self) -> tuple[bytes, int]:
+        """Return what is held and its full length, and begin anew."""
+        raw, length = b"".join(self._parts), self.length
+        if length > self.limit:
+            raw = raw[-min(KEPT_BYTES, length - 1) :]  # never the whole: `Span.oversized` compares the lengths
+        self._parts, self.length = [], 0
+        return raw, length
+
+
+def lines(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[Span]:
+    """Yield the lines of `blocks`, whose first byte stands at `offset`; the last may lack its newline."""
+    held = _Held(limit)
+    for block in blocks:
+        *whole, rest = block.split(b"\n")
+        for part in whole:
+            held.add(part)
+            raw, length = held.take()
+            yield Span(offset, length, raw, ended=True, separator=1)
+            offset += length + 1
+        held.add(rest)
+    if held.length:
+        raw, length = held.take()
+        yield Span(offset, length, raw, ended=False)
+
+
+_OUTSIDE: Final = re.compile(rb'["\[\]{},]')
+_INSIDE: Final = re.compile(rb'\\(?:.|\Z)|"', re.DOTALL)
+
+
+class _Elements:
+    """Finds where the elements of one array begin and end, by brackets and strings alone."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        """Open brackets: 1 between the array's own, 0 before and after it."""
+        self.in_string = False
+        self.escaped = False
+        """Whether the last block ended in a backslash within a string."""
+
+    def cuts(self, block: bytes) -> Iterator[tuple[int, int]]:
+        """Yield (position of an element's end, position where the next one may begin) within `block`."""
+        position = 1 if self.escaped else 0
+        self.escaped = False
+        while position < len(block):
+            found = (_INSIDE if self.in_string else _OUTSIDE).search(block, position)
+            if found is None:
+                return
+            token, position = found.group(), found.end()
+            if token == b'"':
+                self.in_string = not self.in_string
+            elif token[:1] == b"\\":
+                self.escaped = len(token) == 1
+            elif token in b"[{":
+                self.depth += 1
+                if self.depth == 1:
+                    yield -1, position
+            elif token in b"]}":
+                self.depth -= 1
+                if self.depth == 0:
+                    yield found.start(), position
+            elif self.depth == 1:
+                yield found.start(), position
+
+
+def elements(blocks: Iterator[bytes], limit: int) -> Iterator[Span]:
+    """Yield the elements of the JSON array that `blocks` hold from offset 0; the last may be torn.
+
+    Bytes behind the array's closing bracket are one more element, so that nothing is lost.
+    """
+    finder, held, offset = _Elements(), _Held(limit), 0
+    start, closed, opened = 0, False, False
+    for block in blocks:
+        begin = 0
+        for end, following in finder.cuts(block) if not closed else ():
+            if end >= 0:
+                held.add(block[begin:end])
+                if span := _trimmed(held, start, ended=True):
+                    yield span
+            else:
+                held.take()
+            begin, start = following, offset + following
+            opened, closed = True, opened and finder.depth == 0
+            if closed:
+                break
+        held.add(block[begin:])
+        offset += len(block)
+    if span := _trimmed(held, start, ended=False):
+        yield span
+
+
+def _trimmed(held: _Held, start: int, *, ended: bool) -> Span | None:
+    """Return what is held without the white space around it, None where nothing else is held."""
+    raw, length = held.take()
+    if len(raw) != length:
+        return Span(start, length, raw, ended)
+    text = raw.lstrip()
+    start += length - len(text)
+    text = text.rstrip()
+    return Span(start, len(text), text, ended) if text else None
