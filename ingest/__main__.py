@@ -31,7 +31,7 @@ Config = Annotated[Path | None, typer.Option(help="Settings file; default $WINNO
 @app.command()
 def run(config: Config = None) -> None:
     """Read everything new into the lake, and pair it. Safe to run again at any time."""
-    console = Console(stderr=True)
+    console = _console()
     with _one_clear_error():
         workspace = settings.load(config)
         total = sum(path.stat().st_size for source in workspace.sources for path in scan.find(source.path))
@@ -52,8 +52,14 @@ def status(config: Config = None) -> None:
     with _one_clear_error():
         workspace = settings.load(config)
         found = workspace_status(workspace, Lake(workspace.lake))
-        Console(stderr=True).print(workspace_table(found))
+        _console().print(workspace_table(found))
         print(json.dumps(found))  # noqa: T201
+
+
+def _console() -> Console:
+    """Return the console of narration; a file or a pipe gets lines wide enough for every column."""
+    console = Console(stderr=True)
+    return console if console.is_terminal else Console(stderr=True, width=160)
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 Reads the lake's `files`; the equation records = interactions + feedback + quarantined + skipped is printed with it.
 """
 
-from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final
 
 import duckdb
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ingest.batch import Tally
@@ -33,7 +34,7 @@ _BY_REASON: Final = """
 
 def summary_json(summary: Summary) -> dict[str, Any]:
     """Return what `python -m ingest run` prints on stdout."""
-    found = summary.pairing
+    found = summary.paired
     assert found is not None, "a summary is complete when its run is"
     return {
         "run_id": summary.run_id,
@@ -54,21 +55,23 @@ def summary_table(summary: Summary) -> Table:
     """Return one row per file that had something new, and the totals, which must add up."""
     totals = summary.totals()
     sides = " + ".join(str(totals[name]) for name in COUNTS[2:])
+    reasons = _reasons(quarantined=summary.quarantined(), skipped=summary.skipped())
+    equation = f"records = interactions + feedback + quarantined + skipped: {totals['records']} = {sides}"
     table = Table(
         title=f"ingest run {summary.run_id}",
-        caption=f"records = interactions + feedback + quarantined + skipped: {totals['records']} = {sides}",
+        caption="\n".join([equation, *reasons]),
+        caption_justify="left",
+        box=SIMPLE_HEAD,
         show_footer=True,
     )
-    table.add_column("file", footer="total", overflow="fold")
+    table.add_column("file", footer="total", no_wrap=True)
     for name in COUNTS:
-        table.add_column(name, footer=str(totals[name]), justify="right")
-    table.add_column("pending bytes", footer=str(sum(summary.pending.values())), justify="right")
-    table.add_column("reasons", footer=_reasons(summary.quarantined() + summary.skipped()))
+        table.add_column(name, footer=str(totals[name]), justify="right", no_wrap=True)
+    table.add_column("pending bytes", footer=str(sum(summary.pending.values())), justify="right", no_wrap=True)
     by_path: dict[str, list[Tally]] = {path: [] for path in summary.pending}
     for tally in summary.tallies:
         by_path.setdefault(tally.origin.path, []).append(tally)
-    shown = sorted(by_path)[:SHOWN_FILES]
-    for path in shown:
+    for path in sorted(by_path)[:SHOWN_FILES]:
         _add_row(table, path.rsplit("/", 1)[-1], by_path[path], summary.pending.get(path, 0))
     if rest := sorted(by_path)[SHOWN_FILES:]:
         tallies = [tally for path in rest for tally in by_path[path]]
@@ -77,14 +80,17 @@ def summary_table(summary: Summary) -> Table:
 
 
 def _add_row(table: Table, name: str, tallies: list[Tally], pending: int) -> None:
-    part = Summary("", tallies=tallies)
-    counts = part.totals()
-    reasons = _reasons(part.quarantined() + part.skipped())
-    table.add_row(name, *(str(counts[column]) for column in COUNTS), str(pending), reasons)
+    counts = Summary("", tallies=tallies).totals()
+    table.add_row(name, *(str(counts[column]) for column in COUNTS), str(pending))
 
 
-def _reasons(counts: Counter[str]) -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
+def _reasons(**kinds: Mapping[str, int]) -> list[str]:
+    """Return one line per kind that is there: "quarantined: not_json 3, torn 1"."""
+    return [
+        f"{kind}: " + ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
+        for kind, counts in kinds.items()
+        if counts
+    ]
 
 
 def workspace_status(settings: Settings, lake: Lake) -> dict[str, Any]:
@@ -102,16 +108,20 @@ def workspace_status(settings: Settings, lake: Lake) -> dict[str, Any]:
     return {"lake": str(lake.path), "sources": sources, "pending_bytes": dict(unread(settings, lake))}
 
 
-def workspace_table(status: dict[str, Any]) -> Table:
+def workspace_table(status: Mapping[str, Any]) -> Table:
     """Return one row per source."""
+    reasons = [
+        f"{source}: {line}"
+        for source, counts in status["sources"].items()
+        for line in _reasons(quarantined=counts["quarantined_by_reason"], skipped=counts["skipped_by_reason"])
+    ]
+    unread = f"bytes not read yet: {sum(status['pending_bytes'].values())}"
     table = Table(
-        title=f"lake {status['lake']}", caption=f"bytes not read yet: {sum(status['pending_bytes'].values())}"
+        title=f"lake {status['lake']}", caption="\n".join([unread, *reasons]), caption_justify="left", box=SIMPLE_HEAD
     )
-    table.add_column("source")
+    table.add_column("source", no_wrap=True)
     for name in ("files", *COUNTS):
-        table.add_column(name, justify="right")
-    table.add_column("reasons")
+        table.add_column(name, justify="right", no_wrap=True)
     for source, counts in status["sources"].items():
-        reasons = _reasons(Counter(counts["quarantined_by_reason"]) + Counter(counts["skipped_by_reason"]))
-        table.add_row(source, *(str(counts[name]) for name in ("files", *COUNTS)), reasons)
+        table.add_row(source, *(str(counts[name]) for name in ("files", *COUNTS)))
     return table

@@ -43,7 +43,7 @@ class Summary:
     """One per piece of a file that was read."""
     pending: dict[str, int] = field(default_factory=dict)
     """Path -> bytes at its end that wait for the rest of their line."""
-    pairing: pairing.Pairing | None = None
+    paired: pairing.Pairing | None = None
     seconds: float = 0.0
 
     def totals(self) -> dict[str, int]:
@@ -88,7 +88,7 @@ def run(settings: Settings, progress: Progress = lambda _name, _bytes: None) -> 
         reading.read_labels()
         reading.commit()
         summary = reading.summary
-        summary.pairing = pairing.build(lake, run_id)
+        summary.paired = pairing.build(lake, run_id)
     summary.seconds = round(time.monotonic() - begun, 3)
     return summary
 
@@ -210,10 +210,13 @@ def _read(line: Line, reader: Reader | None) -> tuple[Reader | None, Reading | R
     """Return the reader that was asked, a detected one where none is given, and what it said."""
     if line.record is None:
         return None, line.problem or RecordError("not_json", "The line is empty.")
-    reader = reader or registry.detect(line.record)
     if reader is None:
-        known = ", ".join(reader.name for reader in registry.READERS)
-        return None, RecordError("unknown_format", f"No reader knows the form of this record. Readers: {known}.")
+        reader = registry.detect(line.record)
+        known = "No reader knows"
+    else:
+        known = f'The reader "{reader.name}" does not know'
+    if reader is None or not reader.sniff(line.record):
+        return reader, RecordError("unknown_format", f"{known} the form of this record.")
     try:
         return reader, reader.read(line.record)
     except RecordError as problem:

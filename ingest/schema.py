@@ -38,7 +38,7 @@ QUARANTINE_REASONS: Final = {
     "not_json": "The line is not one JSON value.",
     "not_utf8": "The line is not valid UTF-8.",
     "not_an_object": "The JSON value is not an object.",
-    "torn": "The file ends in the middle of a record, and cannot grow.",
+    "torn": "The line ends in the middle of a record: its writer was killed, or its file was cut.",
     "oversized": "The line is longer than the limit.",
     "unknown_format": "No reader knows the form of this record.",
     "missing_field": "A field that the format requires is absent.",
