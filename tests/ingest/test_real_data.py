@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from ingest import settings
+from ingest.lake import Lake
 from ingest.readers import registry
 from ingest.readers.hh_rlhf import render
 from ingest.readers.reading import Reading
+from ingest.run import Summary, run
 from ingest.schema import messages_hash
 
 pytestmark = pytest.mark.real_data
@@ -169,3 +173,90 @@ def test_recorded_streams_say_what_their_chunks_say(shared_data: Path) -> None:
         assert sum(len(call["function"]["arguments"]) for call in calls) == sum(map(len, arguments))
         compared += 1
     assert compared == 172
+
+
+@pytest.fixture(scope="module")
+def ingested(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, settings.Settings]:
+    """The three sets through a whole run."""
+    folder = tmp_path_factory.mktemp("workspace")
+    sources = (("hh", HH, "training"), ("tulu", TULU, "training"), ("calls", CALLS, None))
+    blocks = [
+        f'[[sources]]\nname = "{name}"\npath = "{shared_data / path}"\n'
+        + (f'consent = "{consent}"\n' if consent else "")
+        for name, path, consent in sources
+    ]
+    (folder / "winnow.toml").write_text("\n".join(blocks), encoding="utf-8")
+    workspace = settings.load(folder / "winnow.toml")
+    return run(workspace), workspace
+
+
+def ask(workspace: settings.Settings, query: str) -> list[tuple[Any, ...]]:
+    lake, connection = Lake(workspace.lake), duckdb.connect()
+    for table in ("interactions", "feedback", "triples", "unpaired", "quarantine"):
+        lake.view(connection, table)
+    found = connection.execute(query).fetchall()
+    connection.close()
+    return found
+
+
+def test_a_run_accounts_for_every_line(ingested: tuple[Summary, settings.Settings]) -> None:
+    """Lines: 2,312 + 1,150 + 1,427. Duplicates: a response judged again, or a recording that is a copy.
+
+    Tulu: 2 x 1,150 sides are 1,328 responses, so 972 are there already. Calls: 746 choices are 583, so 163 are.
+    """
+    summary, _ = ingested
+    assert summary.totals() == {
+        "lines": 4889,
+        "records": 4889 + 2 * 2312 + 2 * 1150 + 6,
+        "interactions": 2 * 2312 + 1328 + 583,
+        "feedback": 2312 + 1150,
+        "quarantined": 666,
+        "skipped": 972 + 163 + 21,
+    }
+    assert summary.quarantined() == {"unknown_format": 666}
+    assert summary.skipped() == {
+        "duplicate": 972 + 163,
+        "http_status_404": 6,
+        "http_status_401": 4,
+        "http_status_400": 4,
+        "no_response": 4,
+        "error_response": 3,
+    }
+
+
+def test_a_run_pairs_what_was_judged(ingested: tuple[Summary, settings.Settings]) -> None:
+    """Tulu: 774 decisive judgements, 63 of them again in the same direction, are 711 triples."""
+    summary, workspace = ingested
+    pairing = summary.paired
+    assert pairing is not None
+    assert (pairing.total, pairing.by_signal) == (2312 + 711, {"choice": 2312 + 711})
+    assert (pairing.events, pairing.paired, pairing.no_pair) == (2312 + 1150, 2312 + 774, {"tie": 376})
+    assert (pairing.orphans, pairing.mismatched, pairing.identical, pairing.unpaired_total) == (0, 0, 0, 0)
+    per_source = "SELECT source, count(*), sum(len(event_ids))::INT FROM triples GROUP BY ALL ORDER BY ALL"
+    assert ask(workspace, per_source) == [("hh", 2312, 2312), ("tulu", 711, 774)]
+    empty = "SELECT count(*) FROM triples WHERE len(chosen) = 1 AND chosen[1].content = ''"
+    assert ask(workspace, empty) == [(4,)]
+    several = "SELECT count(*) FROM triples WHERE len(chosen) > 1 OR len(rejected) > 1"
+    assert ask(workspace, several) == [(5,)]
+
+
+def test_a_run_finds_the_contradictory_groups(ingested: tuple[Summary, settings.Settings]) -> None:
+    groups = """
+        SELECT count(*), sum(judgements)::INT FROM (
+          SELECT count(*) AS directions, sum(len(event_ids)) AS judgements FROM triples WHERE source = 'tulu'
+          GROUP BY prompt_hash, least(chosen_hash, rejected_hash), greatest(chosen_hash, rejected_hash)
+        ) WHERE directions = 2
+    """
+    assert ask(ingested[1], groups) == [(23, 52)]
+
+
+def test_a_second_run_adds_nothing(ingested: tuple[Summary, settings.Settings]) -> None:
+    _, workspace = ingested
+    lake = Lake(workspace.lake)
+    tables = ("interactions", "feedback", "triples", "unpaired", "quarantine")
+    before = [lake.version(table) for table in tables]
+    again = run(workspace)
+    assert set(again.totals().values()) == {0}
+    assert again.paired is not None
+    assert (again.paired.total, again.paired.new, again.paired.removed) == (3023, 0, 0)
+    assert [lake.version(table) for table in tables] == before
