@@ -100,16 +100,16 @@ def _stored(value: object) -> object:
 def _write(connection: sa.Connection, rows: Iterable[Mapping[str, object]]) -> tuple[int, int]:
     """Add the rows that are new and move those whose priority changed; return how many of each."""
     by_id = {str(row["pair_id"]): row for row in rows}  # a pair named twice in one file is one pair
-    known = dict(
-        connection.execute(sa.select(PAIR.c.pair_id, PAIR.c.priority).where(PAIR.c.pair_id.in_(by_id))).tuples().all()
-    )
+    query = sa.select(PAIR.c.pair_id, PAIR.c.priority).where(PAIR.c.pair_id.in_(by_id))
+    known = {row.pair_id: row.priority for row in connection.execute(query)}
     new = [row for key, row in by_id.items() if key not in known]
     moved = [row for key, row in by_id.items() if key in known and known[key] != row["priority"]]
     if new:
         connection.execute(sa.insert(PAIR), new)
     if moved:
         change = [{"moved": row["pair_id"], "to": row["priority"], "since": row["why"]} for row in moved]
-        to, this = sa.bindparam("to"), sa.bindparam("moved")
+        to: sa.BindParameter[float] = sa.bindparam("to")
+        this: sa.BindParameter[str] = sa.bindparam("moved")
         pairs = sa.update(PAIR).where(PAIR.c.pair_id == this).values(priority=to, why=sa.bindparam("since"))
         connection.execute(pairs, change)
         connection.execute(sa.update(SLOT).where(SLOT.c.pair_id == this).values(priority=to), change)
@@ -122,4 +122,4 @@ def _add_slots(connection: sa.Connection, number: int) -> int:
         ~sa.exists().where(SLOT.c.pair_id == PAIR.c.pair_id, SLOT.c.slot == number)
     )
     insert = sa.insert(SLOT).from_select(["pair_id", "slot", "priority", "state"], lacking)
-    return connection.execute(insert).rowcount
+    return connection.execute(insert, execution_options={"preserve_rowcount": True}).rowcount

@@ -105,7 +105,8 @@ EVENT: Final = sa.Table(
     sa.Column("guidelines_version", sa.Text),
     sa.Column("late", sa.Integer, nullable=False),
     sa.CheckConstraint(
-        "(kind = 'verdict' AND verdict IN ('left', 'right', 'tie', 'both_bad', 'skip') AND retracts IS NULL)"
+        "(kind = 'verdict' AND verdict IS NOT NULL AND retracts IS NULL"
+        " AND verdict IN ('left', 'right', 'tie', 'both_bad', 'skip'))"  # NULL IN (...) alone would pass
         " OR (kind = 'retract' AND verdict IS NULL AND retracts IS NOT NULL)",
         name="event_kind",
     ),
@@ -151,7 +152,7 @@ class Store:
             with self.engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise StoreError(f"The label store could not be read: {_cause(error)}. Nothing was changed.") from error
+            raise StoreError(f"The label store could not be read: {_cause(error)}.") from error
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -160,9 +161,7 @@ class Store:
             with self.engine.execution_options(writes=True).begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise StoreError(
-                f"The label store did not save: {_cause(error)}. Nothing was changed; try again."
-            ) from error
+            raise StoreError(f"Not saved: {_cause(error)}. Nothing was changed; try again.") from error
 
 
 def open_store(url: str) -> Store:
@@ -170,18 +169,21 @@ def open_store(url: str) -> Store:
 
     Raises StoreError when it cannot be opened.
     """
+    shown = url.rsplit("@", maxsplit=1)[-1]  # never a password
     try:
         engine = _engine(sa.make_url(url))
-        store = Store(engine)
+    except (SQLAlchemyError, OSError, ImportError) as error:
+        raise StoreError(f"No label store at {shown}: {_cause(error)}. See `labels.url` in winnow.toml.") from error
+    try:
         with engine.execution_options(writes=True).begin() as connection:
             lock(connection, EVENT_LOCK)  # two servers that start together make the tables once
             TABLES.create_all(connection)
             for statement in APPEND_ONLY[engine.dialect.name]:
                 connection.exec_driver_sql(statement)
-    except (SQLAlchemyError, OSError, ImportError) as error:
-        shown = url.rsplit("@", maxsplit=1)[-1]  # never a password
+    except SQLAlchemyError as error:
+        engine.dispose()
         raise StoreError(f"No label store at {shown}: {_cause(error)}. See `labels.url` in winnow.toml.") from error
-    return store
+    return Store(engine)
 
 
 def append(connection: sa.Connection, event: Event) -> bool:

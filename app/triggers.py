@@ -17,7 +17,7 @@ APPEND_ONLY: Final[Mapping[str, Sequence[str]]] = {
     ),
     "postgresql": (
         "CREATE OR REPLACE FUNCTION event_refuse() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE EXCEPTION 'label events are append-only: % refused', TG_OP; END $$",
+        " $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'label events are append-only: ' || TG_OP || ' refused'; END $$",
         "CREATE OR REPLACE TRIGGER event_no_change BEFORE UPDATE OR DELETE ON event"
         " FOR EACH ROW EXECUTE FUNCTION event_refuse()",
         "CREATE OR REPLACE TRIGGER event_no_truncate BEFORE TRUNCATE ON event"

@@ -8,7 +8,7 @@ its source. Code keeps every byte. The raw view shows the text as it is, charact
 
 import html
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from markdown_it import MarkdownIt
@@ -17,7 +17,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
-Message = Mapping[str, str | None]
+from ingest.schema import Message
 
 TAGS: Final = frozenset(
     {"h1", "h2", "h3", "h4", "h5", "h6", "p", "br", "hr", "ul", "ol", "li", "blockquote", "pre", "code", "div", "span"}
@@ -114,7 +114,7 @@ def conversation(messages: Sequence[Message], *, as_raw: bool = False) -> str:
 
 def response(messages: Sequence[Message], *, as_raw: bool = False) -> str:
     """Return safe HTML of a response: its text alone where it is one plain message, else as a conversation."""
-    if [message.get("role") for message in messages] == ["assistant"]:
+    if [message["role"] for message in messages] == ["assistant"]:
         return _body(messages[0], raw if as_raw else markdown)
     return conversation(messages, as_raw=as_raw)
 
@@ -133,8 +133,8 @@ def pair(prompt: Sequence[Message], left: Sequence[Message], right: Sequence[Mes
 
 def _turn(message: Message, draw: Callable[[str], str]) -> str:
     """Return one turn with its role, and the name of who or what spoke where it has one."""
-    role = message.get("role") or ""
-    name = message.get("name") or message.get("tool_call_id")
+    role = message["role"]
+    name = message["name"] or message["tool_call_id"]
     heading = html.escape(ROLES.get(role, role) + (f" · {name}" if name else ""))
     look = role if role in ROLES else "other"
     return f'<div class="turn role-{look}"><span class="role">{_one_line(heading)}</span>{_body(message, draw)}</div>'
@@ -142,7 +142,7 @@ def _turn(message: Message, draw: Callable[[str], str]) -> str:
 
 def _body(message: Message, draw: Callable[[str], str]) -> str:
     """Return what a message says and which tools it calls; a message that does neither says so."""
-    content, calls = message.get("content"), message.get("tool_calls")
+    content, calls = message["content"], message["tool_calls"]
     said = draw(content) if content else ""
     called = f'<span class="role">Tool calls</span>{raw(calls)}' if calls else ""
     return said + called or '<div class="empty">(empty)</div>'

@@ -6,7 +6,7 @@ has been committed: only then may a screen say "saved".
 
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -31,13 +31,11 @@ from app.store import (
 )
 from app.store import find as find_event
 from ingest.errors import StoreError
-from ingest.schema import content_id
+from ingest.schema import Message, content_id
 from ingest.settings import Labels
 
 VERDICTS: Final = ("left", "right", "tie", "both_bad", "skip")
 MICROSECONDS: Final = 1_000_000
-
-Conversation = Sequence[Mapping[str, str | None]]
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,9 @@ class Showing:
     """One pair as it stands on one annotator's screen. Holds no model name, since none may reach the browser."""
 
     pair_id: str
-    prompt: Conversation
-    left: Conversation
-    right: Conversation
+    prompt: Sequence[Message]
+    left: Sequence[Message]
+    right: Sequence[Message]
     left_interaction_id: str
     right_interaction_id: str
     event_id: str
