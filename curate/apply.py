@@ -25,6 +25,7 @@ def apply(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> tuple
     Raises ContractError for triples that no rule could judge, RuleError when a rule gives NULL or drops everything.
     """
     total = check_triples(connection)
+    connection.execute(statement("language.sql"))
     connection.execute(statement("features.sql"))
     connection.execute("CREATE TEMP VIEW judged AS FROM triples JOIN features USING (triple_id)")
     reasons: tuple[Reason, ...] = (*rules, *SET_REASONS)

@@ -22,10 +22,11 @@ CREATE TEMP TABLE sides AS
 SELECT point, prompt_hash, response_key, interaction_id,
        row_number() OVER (PARTITION BY point ORDER BY event_time DESC NULLS LAST, interaction_id) AS nth,
        count(*) OVER (PARTITION BY point) AS siblings
-FROM (SELECT * FROM responses WHERE usable
-      -- A response that several points hold counts at one of them, so that no pair is offered twice.
+FROM (SELECT * FROM (SELECT *, count(DISTINCT response_key) OVER (PARTITION BY point) AS choices
+                     FROM responses WHERE usable)
+      -- A response that several points hold counts at the largest of them, so that no pair is offered twice.
       QUALIFY row_number() OVER (PARTITION BY prompt_hash, response_key
-                                 ORDER BY point, event_time DESC NULLS LAST, interaction_id) = 1)
+                                 ORDER BY choices DESC, point, event_time DESC NULLS LAST, interaction_id) = 1)
 QUALIFY siblings > 1;
 
 -- Pairs that some triple is made of, whether it was dropped or not; a deadlock decides nothing.

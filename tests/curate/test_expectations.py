@@ -1,0 +1,158 @@
+"""The gate: each expectation can fail, says what it saw and what to do, and then nothing is published."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate import expectations
+from curate.expectations import NOTHING_WRONG, Finding
+from curate.recipe import Gate, Recipe, Split
+from curate.statements import statement
+from ingest.errors import GateError
+from ingest.schema import CURATED, DROPPED
+
+from .conftest import Row, make_triple, make_workspace, varied
+
+GOOD: dict[str, float | None] = {
+    "curated_rows": 100,
+    **dict.fromkeys(NOTHING_WRONG, 0),
+    "train_rows": 80,
+    "validation_rows": 10,
+    "test_rows": 10,
+    "chosen_longer": 0.5,
+}
+
+
+def failed(metrics: dict[str, float | None], recipe: Recipe) -> list[str]:
+    findings = expectations.judge(metrics, expectations.expectations(recipe, metrics))
+    return [finding.expectation.metric for finding in findings if not finding.success]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, []),
+        ({"curated_rows": 19}, ["curated_rows"]),
+        ({"curated_rows": 20}, []),
+        *(({metric: 1}, [metric]) for metric in NOTHING_WRONG),
+        ({"unaccounted": -1}, ["unaccounted"]),
+        ({"train_rows": 0}, ["train_rows"]),
+        ({"validation_rows": 0}, ["validation_rows"]),
+        ({"test_rows": 0, "chosen_longer": 0.91}, ["test_rows", "chosen_longer"]),
+        ({"chosen_longer": 0.09}, ["chosen_longer"]),
+        ({"chosen_longer": 0.9}, []),
+        ({"chosen_longer": None}, []),
+    ],
+    ids=str,
+)
+def test_judge(change: dict[str, float | None], expected: list[str]) -> None:
+    assert failed(GOOD | change, Recipe()) == expected
+
+
+def test_a_split_without_a_share_may_be_empty() -> None:
+    recipe = Recipe(split=Split(validation=0, test=0.5))
+    assert failed(GOOD | {"validation_rows": 0}, recipe) == []
+    assert failed(GOOD | {"test_rows": 0}, recipe) == ["test_rows"]
+
+
+def published(row: Row, **columns: object) -> Row:
+    """A row of curated.parquet."""
+    extra = {"split": "train", "cluster_id": row["prompt_group"], "chosen_chars": 3, "rejected_chars": 2}
+    return {**dict.fromkeys(CURATED.names), **row, **extra, **columns}
+
+
+BASE = [published(row) for row in varied(3)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "drops", "metric", "value"),
+    [
+        (BASE, [], "unaccounted", 1),
+        ([*BASE, BASE[0]], [], "repeated_ids", 1),
+        ([*BASE, published(make_triple(chosen=" "))], [], "empty_sides", 1),
+        ([*BASE, published(make_triple(chosen="NO"))], [], "identical_pairs", 1),
+        ([*BASE, published(make_triple()), published(make_triple(chosen="no", rejected="yes"))], [],
+         "contradictory_pairs", 1),
+        ([*BASE, published(make_triple(), split="test", cluster_id=BASE[0]["cluster_id"])], [],
+         "groups_in_two_splits", 1),
+        ([*BASE, published(make_triple(), split=None)], [], "groups_in_two_splits", 1),
+        (BASE, [(BASE[0]["triple_id"], True)], "kept_and_dropped", 1),
+        (BASE, [("b2:x", False), ("b2:x", False)], "drops_without_first", 1),
+        ([*BASE, published(make_triple(), chosen_chars=1), published(make_triple("A?"), chosen_chars=2)], [],
+         "chosen_longer", 0.75),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_measure_reads_the_staged_files(
+    tmp_path: Path, rows: list[Row], drops: list[tuple[str, bool]], metric: str, value: float
+) -> None:
+    """Faults planted in the files themselves; 3 longer, 1 shorter and 1 even make 3 / 4 = 0.75."""
+    pq.write_table(pa.Table.from_pylist(rows, schema=CURATED), tmp_path / "curated.parquet")
+    ledger = [{"triple_id": key, "rule": "r@v1", "first": first} for key, first in drops]
+    pq.write_table(pa.Table.from_pylist(ledger, schema=DROPPED), tmp_path / "dropped.parquet")
+    connection = duckdb.connect()
+    connection.execute(statement("language.sql"))
+    connection.execute(statement("features.sql").split("CREATE TEMP TABLE")[0])
+    triples = len({row["triple_id"] for row in rows}) + (metric == "unaccounted")
+    found = expectations.measure(connection, tmp_path, triples)
+    assert found[metric] == value
+
+
+def test_failed_gate_publishes_nothing_and_says_what_to_do(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, varied(60))
+    with pytest.raises(GateError) as caught:
+        workspace.curate(Recipe(gate=Gate(min_rows=61, chosen_longer_max=0.4, chosen_longer_min=0.3)))
+    message = str(caught.value)
+    assert message.startswith("Nothing was published: 2 of 13 expectations failed.")
+    assert re.search(r"\n  curated_rows: 60, expected at least 61\. Collect or label more", message)
+    assert re.search(r"\n  chosen_longer: 0\.\d{3}, expected 0\.3 to 0\.4\. Where length decides", message)
+    assert [path.name for path in workspace.settings.curated.iterdir()] == [".lock"]
+
+
+def test_failed_gate_leaves_the_last_snapshot_as_it_is(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, varied(60))
+    good = workspace.curate()
+    before = snapshot_of(workspace.settings.curated)
+    with pytest.raises(GateError):
+        workspace.curate(Recipe(gate=Gate(min_rows=61)))
+    assert snapshot_of(workspace.settings.curated) == before
+    assert (workspace.settings.curated / "latest").resolve() == good.folder
+
+
+def snapshot_of(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_great_expectations_is_imported_only_when_the_gate_runs() -> None:
+    """Seconds of import, which `--help` and a wrong recipe must not cost; nor may anything connect."""
+    code = "import sys, curate.curation; assert not {'great_expectations', 'pandas'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_socket_is_opened(no_socket: Callable[[], list[object]]) -> None:
+    metrics = dict(GOOD)
+    findings: list[Finding] = expectations.judge(metrics, expectations.expectations(Recipe(), metrics))
+    assert all(finding.success for finding in findings)
+    assert no_socket() == []
+
+
+@pytest.fixture
+def no_socket(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[object]]:
+    """Record and refuse every attempt to connect."""
+    import socket
+
+    attempts: list[object] = []
+
+    def refuse(self: object, address: object) -> None:
+        attempts.append(address)
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    return lambda: attempts
