@@ -11,6 +11,7 @@ commits.
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -46,15 +47,24 @@ WRITER: Final = WriterProperties(compression="ZSTD", compression_level=3)
 
 
 class Lake:
-    """The tables in the folder `path`; the folder is made with the first write."""
+    """The tables in the folder `path`; the folder is made with the first write.
+
+    Raises LakeError for a path that deltalake cannot take.
+    """
 
     def __init__(self, path: Path) -> None:
+        if set("%[]") & set(
+            str(path.absolute())
+        ):  # deltalake 1.6 takes a path for a URL: it writes elsewhere, or panics
+            raise LakeError(f"The lake's path {path.absolute()} holds one of % [ ]. Choose one without.")
         self.path = path
 
     def files(self, table: str) -> list[str]:
         """Return the absolute paths of the Parquet files of the current version, [] where there is no table yet."""
         delta = self._open(table)
-        return [] if delta is None else sorted(delta.file_uris())
+        folder = (self.path / table).absolute()
+        # Tables are not partitioned. A URI is no path: it escapes what a folder's name may hold.
+        return [] if delta is None else sorted(str(folder / uri.rsplit("/", 1)[-1]) for uri in delta.file_uris())
 
     def version(self, table: str) -> int | None:
         """Return the number of the table's last commit, None where there is no table yet."""
@@ -70,7 +80,9 @@ class Lake:
         contract = _contract(table)
         if files := self.files(table):
             columns = ", ".join(f'"{name}"' for name in contract.names)
-            paths = ", ".join("'" + path.replace("'", "''") + "'" for path in files)  # a view takes no parameters
+            # A view takes no parameters, and a path is a glob to DuckDB.
+            literal = [re.sub(r"([*?])", r"[\1]", path).replace("'", "''") for path in files]
+            paths = ", ".join(f"'{path}'" for path in literal)
             query = f"SELECT {columns} FROM read_parquet([{paths}])"
         else:
             types = connection.from_arrow(contract.empty_table()).types
