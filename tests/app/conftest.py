@@ -1,5 +1,6 @@
 """Real parts for the app's tests: PostgreSQL, Chromium, a Streamlit server. A missing part fails, it never skips."""
 
+import json
 import os
 import pwd
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -232,8 +234,9 @@ def serve(server: tuple[str, Path]) -> Callable[[Workspace], str]:
     address, config = server
 
     def point(workspace: Workspace) -> str:
-        labels = workspace.config.read_text()
-        config.write_text(f'curated = "{workspace.root}/data/curated"\n{labels}url = "{workspace.url}"\n')
+        labels = tomllib.loads(workspace.config.read_text()).get("labels", {}) | {"url": workspace.url}
+        values = "".join(f"{key} = {json.dumps(value)}\n" for key, value in labels.items())
+        config.write_text(f'curated = "{workspace.root}/data/curated"\n[labels]\n{values}')
         return address
 
     return point
