@@ -113,8 +113,12 @@ def expectations(recipe: Recipe, metrics: dict[str, float | None]) -> list[Expec
 
 def judge(metrics: dict[str, float | None], expected: list[Expectation]) -> list[Finding]:
     """Let Great Expectations judge one row of metrics; returns one finding for each expectation, in order."""
-    gx, pandas = _great_expectations()
-    context = gx.get_context(mode="ephemeral")
+    gx, pandas, types = _great_expectations()
+    in_memory = types.DataContextConfig(
+        store_backend_defaults=types.InMemoryStoreBackendDefaults(),  # or it makes a folder for a web site
+        analytics_enabled=False,
+    )
+    context = gx.get_context(mode="ephemeral", project_config=in_memory)
     context.variables.progress_bars = {"globally": False}
     suite = gx.ExpectationSuite(
         name="curated",
@@ -132,7 +136,7 @@ def judge(metrics: dict[str, float | None], expected: list[Expectation]) -> list
     return [Finding(e, metrics[e.metric], bool(result.success)) for e, result in zip(expected, results, strict=True)]
 
 
-def _great_expectations() -> tuple[Any, Any]:
+def _great_expectations() -> tuple[Any, Any, Any]:
     """Import Great Expectations: seconds, so only here. Its own use of deprecated modules is not our user's concern."""
     os.environ["GX_ANALYTICS_ENABLED"] = "False"
     with warnings.catch_warnings():
@@ -140,5 +144,6 @@ def _great_expectations() -> tuple[Any, Any]:
         import great_expectations  # noqa: PLC0415
         import great_expectations.expectations  # noqa: PLC0415
         import pandas  # noqa: PLC0415
+        from great_expectations.data_context.types import base  # noqa: PLC0415
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    return great_expectations, pandas
+    return great_expectations, pandas, base
