@@ -28,7 +28,8 @@ PARQUET_ROWS: Final = 512
 BOM: Final = b"\xef\xbb\xbf"
 
 _DECODER: Final = msgspec.json.Decoder()
-_AT_BYTE: Final = re.compile(r"\(byte ([0-9]+)\)$")
+_CUT: Final = re.compile(r"truncated|invalid number \(byte (?P<byte>[0-9]+)\)")
+"""What msgspec says of JSON that ends too early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +182,8 @@ def _problem(raw: bytes, error: Exception) -> RecordError:
         return RecordError("bad_value", "Its objects and arrays are nested too deeply.")
     if isinstance(error, msgspec.ValidationError):
         return RecordError("bad_value", "A number in it is out of range.")
-    at = _AT_BYTE.search(str(error))
-    if "truncated" not in str(error) and (at is None or int(at[1]) < len(raw.rstrip())):
+    cut = _CUT.search(str(error))
+    if cut is None or (cut["byte"] and int(cut["byte"]) < len(raw.rstrip())):
         return RecordError("not_json", f"{error}.")
     try:  # msgspec also calls a text that ends in half of a surrogate pair truncated
         json.loads(text)
