@@ -18,6 +18,7 @@ from rich.table import Table
 
 SAMPLE: Final = Path(__file__).resolve().parent / "sample"
 CONFIG: Final = SAMPLE / "winnow.toml"
+RECIPE: Final = SAMPLE / "recipe.toml"
 TRAINING: Final = ("--learning-rate", "5e-4", "--epochs", "3", "--batch-size", "16", "--seed", "0")
 """A model of a million weights wants a far larger step than the default, which suits billions."""
 NARRATION: Final = Console(stderr=True)
@@ -26,9 +27,12 @@ NARRATION: Final = Console(stderr=True)
 def main() -> int:
     """Run ingest twice, curate and train; print the table. Returns the exit code of the first command that failed."""
     try:
-        first = _run("ingest: logs to triples", "ingest", "run", "--config", str(CONFIG))
+        paired = _run("ingest: logs to triples", "ingest", "run", "--config", str(CONFIG))
         again = _run("ingest again: nothing is new", "ingest", "run", "--config", str(CONFIG))
-        curated = _run("curate: triples to a data set", "curate", "run", "--config", str(CONFIG))
+        read = _run("what all runs have read", "ingest", "status", "--config", str(CONFIG))
+        curated = _run(
+            "curate: triples to a data set", "curate", "run", "--config", str(CONFIG), "--recipe", str(RECIPE)
+        )
         output = Path("runs") / "demo" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         data = str(Path(curated["snapshot"]) / "curated.parquet")
         trained = _run(
@@ -38,7 +42,7 @@ def main() -> int:
         )
     except subprocess.CalledProcessError as error:
         return error.returncode
-    Console().print(_summary(first, again, curated, trained))
+    Console().print(_summary(read["sources"]["support-assistant"], again, paired, curated, trained))
     return 0
 
 
@@ -53,7 +57,11 @@ def _run(title: str, module: str, *arguments: str) -> dict[str, Any]:
 
 
 def _summary(
-    first: Mapping[str, Any], again: Mapping[str, Any], curated: Mapping[str, Any], trained: Mapping[str, Any]
+    read: Mapping[str, Any],
+    again: Mapping[str, Any],
+    paired: Mapping[str, Any],
+    curated: Mapping[str, Any],
+    trained: Mapping[str, Any],
 ) -> Table:
     """Return the table of the whole run, one row a count."""
     table = Table(title="Winnow: from data/sample's logs to a trained model", title_justify="left")
@@ -61,8 +69,8 @@ def _summary(
     table.add_column("what")
     table.add_column("count", justify="right", overflow="fold")
     sections = (
-        ("ingest", _ingest_rows(first, again)),
-        ("pair", _pair_rows(first)),
+        ("ingest", _ingest_rows(read, again)),
+        ("pair", _pair_rows(paired)),
         ("curate", _curate_rows(curated)),
         ("train", _train_rows(trained)),
     )
@@ -73,21 +81,21 @@ def _summary(
     return table
 
 
-def _ingest_rows(first: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "lines in", f"{first['lines']:,}"
-    yield "records in", f"{first['records']:,}"
+def _ingest_rows(read: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "lines in", f"{read['lines']:,}"
+    yield "records in", f"{read['records']:,}"
     for name in ("interactions", "feedback", "quarantined"):
-        yield f"  {name}", f"{first[name]:,}"
-    yield from (_reason(item) for item in sorted(first["quarantined_by_reason"].items()))
-    yield "  skipped", f"{first['skipped']:,}"
-    yield from (_reason(item) for item in sorted(first["skipped_by_reason"].items()))
+        yield f"  {name}", f"{read[name]:,}"
+    yield from (_reason(item) for item in sorted(read["quarantined_by_reason"].items()))
+    yield "  skipped", f"{read['skipped']:,}"
+    yield from (_reason(item) for item in sorted(read["skipped_by_reason"].items()))
     yield "new rows of a second run", f"{again['interactions'] + again['feedback'] + again['quarantined']:,}"
 
 
-def _pair_rows(first: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "triples", f"{first['triples']['total']:,}"
-    yield from (_reason(item) for item in sorted(first["triples"]["by_signal"].items()))
-    yield "unpaired", f"{first['unpaired']['total']:,}"
+def _pair_rows(paired: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "triples", f"{paired['triples']['total']:,}"
+    yield from (_reason(item) for item in sorted(paired["triples"]["by_signal"].items()))
+    yield "unpaired", f"{paired['unpaired']['total']:,}"
 
 
 def _curate_rows(curated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

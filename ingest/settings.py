@@ -119,20 +119,24 @@ def _rooted(values: dict[str, object], root: Path) -> Settings:
     names = [source.name for source in raw.sources]
     if len(set(names)) != len(names):
         raise SettingsError(f"Two sources have one name: {sorted(names)}. Ids are made from it; give each its own.")
-    train = raw.train.model_copy(
-        update={"model": raw.train.model and root / raw.train.model, "output": root / raw.train.output}
-    )
+    model = _under(root, raw.train.model) if raw.train.model else None
+    train = raw.train.model_copy(update={"model": model, "output": _under(root, raw.train.output)})
     return raw.model_copy(
         update={
             "root": root,
-            "lake": root / raw.lake,
-            "curated": root / raw.curated,
-            "pseudonym_key": root / raw.pseudonym_key,
-            "sources": tuple(s.model_copy(update={"path": str(root / s.path)}) for s in raw.sources),
+            "lake": _under(root, raw.lake),
+            "curated": _under(root, raw.curated),
+            "pseudonym_key": _under(root, raw.pseudonym_key),
+            "sources": tuple(s.model_copy(update={"path": str(_under(root, s.path))}) for s in raw.sources),
             "labels": raw.labels.model_copy(update={"url": _rooted_url(raw.labels.url, root)}),
             "train": train,
         }
     )
+
+
+def _under(root: Path, path: Path | str) -> Path:
+    """Return `path` seen from `root`, without detours through `..`; links are left as they are."""
+    return Path(os.path.normpath(root / path))
 
 
 def _rooted_url(url: str, root: Path) -> str:
@@ -140,4 +144,4 @@ def _rooted_url(url: str, root: Path) -> str:
     prefix: Final = "sqlite:///"
     if not url.startswith(prefix) or url == prefix or url.startswith(prefix + ":memory:"):
         return url
-    return prefix + str(root / url.removeprefix(prefix))
+    return prefix + str(_under(root, url.removeprefix(prefix)))
