@@ -50,14 +50,14 @@ class Postgres:
     port: int
 
     def database(self) -> str:
-        """URL of a new, empty database."""
-        name = f"labels_{time.monotonic_ns()}"
-        server = f"postgresql+psycopg://winnow@127.0.0.1:{self.port}"
-        engine = sa.create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        """URL of the one database, emptied."""
+        url = f"postgresql+psycopg://winnow@127.0.0.1:{self.port}/postgres"
+        engine = sa.create_engine(url)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+            connection.exec_driver_sql("CREATE SCHEMA public")
         engine.dispose()
-        return f"{server}/{name}"
+        return url
 
 
 @pytest.fixture(scope="session")
