@@ -107,7 +107,7 @@ TRIPLES = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(TRIPLES, max_size=20, unique_by=lambda row: row["triple_id"]), st.randoms(use_true_random=False))
 def test_in_is_curated_plus_dropped_whatever_the_order(rows: list[Row], random: "object") -> None:
     rows = [*rows, *varied(1, start=7)]  # one good row, so that no rule drops everything
@@ -119,7 +119,7 @@ def test_in_is_curated_plus_dropped_whatever_the_order(rows: list[Row], random: 
     assert judge_triples(shuffled) == judged
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(TRIPLES, max_size=20, unique_by=lambda row: row["triple_id"]))
 def test_against_plain_python(rows: list[Row]) -> None:
     """The survivors of votes and duplicates, worked out with dictionaries instead of SQL."""

@@ -161,7 +161,7 @@ def test_prompt_group_is_the_conversation_root() -> None:
     assert candidates.conversation_root(turns[:1]) == schema.messages_hash(turns[:1])  # type: ignore[arg-type]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), max_size=14, unique=True),
     st.sets(st.tuples(st.integers(0, 2), st.integers(0, 5), st.integers(0, 5)), max_size=8),
