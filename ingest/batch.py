@@ -124,7 +124,10 @@ class Batch:
 
     def _build(self) -> None:
         if self._entries:
-            self._rows.append(self.builder.build(self._entries))
+            rows = self.builder.build(self._entries)
+            for piece, fewer in rows.folded.items():
+                self._tallies[piece].records -= fewer
+            self._rows.append(rows)
         self._entries, self._chunk_bytes = [], 0
 
     def _admit(self, table: str, rows: pa.Table, tallies: Mapping[int, Tally]) -> pa.Table:

@@ -5,8 +5,9 @@ given back as a problem of its line; it never stops its neighbours.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -59,6 +60,8 @@ class Rows:
     interactions: pa.Table
     feedback: pa.Table
     quarantine: pa.Table
+    folded: Counter[int] = field(default_factory=Counter)
+    """Piece -> so many fewer records than read, because lines whose values do not fit are quarantined as one record."""
 
     @staticmethod
     def concat(parts: "Sequence[Rows]") -> "Rows":
@@ -94,14 +97,18 @@ class RowBuilder:
             unfit: list[Entry] = []
         except UNFIT:
             interactions, feedback, unfit = self._read_singly(readings)
+        folded = Counter({entry.origin.piece: 0 for entry in unfit})
+        for entry in unfit:
+            assert isinstance(entry.outcome, Reading)
+            folded[entry.origin.piece] += len(entry.outcome.interactions) + len(entry.outcome.feedback) - 1
         failed = sorted(
-            [*(entry for entry in entries if isinstance(entry.outcome, RecordError)), *unfit],
+            [*(entry for entry in entries if isinstance(entry.outcome, RecordError)), *map(_problem, unfit)],
             key=lambda entry: (entry.origin.piece, entry.offset),
         )
         quarantine = pa.Table.from_pylist(
             [self._quarantined(entry) for entry in failed], schema=with_piece(schema.QUARANTINE)
         )
-        return Rows(interactions, feedback, quarantine)
+        return Rows(interactions, feedback, quarantine, folded)
 
     def _read(self, entries: Sequence[Entry]) -> tuple[pa.Table, pa.Table]:
         """Return interactions and feedback. Raises one of UNFIT as soon as one value does not fit."""
@@ -117,16 +124,15 @@ class RowBuilder:
         )
 
     def _read_singly(self, entries: Sequence[Entry]) -> tuple[pa.Table, pa.Table, list[Entry]]:
-        """Do as `_read` does, line by line, and give back the lines that do not fit as problems."""
+        """Do as `_read` does, line by line, and give back the lines that do not fit."""
         interactions = [with_piece(schema.INTERACTION).empty_table()]
         feedback = [with_piece(schema.FEEDBACK).empty_table()]
         unfit = []
         for entry in entries:
             try:
                 served, events = self._read([entry])
-            except UNFIT as error:  # its message may quote the value
-                problem = RecordError("bad_value", f"A value does not fit its column: {type(error).__name__}.")
-                unfit.append(Entry(entry.origin, entry.offset, entry.size, entry.raw, entry.reader, problem))
+            except UNFIT:
+                unfit.append(entry)
                 continue
             interactions.append(served)
             feedback.append(events)
@@ -202,6 +208,11 @@ class RowBuilder:
             "day": (event_time or self.ingest_time).astimezone(UTC).date().isoformat(),
             PIECE: entry.origin.piece,
         }
+
+
+def _problem(entry: Entry) -> Entry:
+    problem = RecordError("bad_value", "A value does not fit its column.")  # the library's message may quote the value
+    return replace(entry, outcome=problem)
 
 
 @dataclass(frozen=True, slots=True)

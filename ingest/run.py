@@ -161,8 +161,11 @@ class _Ingestion:
             piece.records += 1
             piece.skipped[outcome.skipped] += 1
             return
-        rows = len(outcome.interactions) + len(outcome.feedback) if isinstance(outcome, Reading) else 1
-        piece.records += rows
+        if isinstance(outcome, Reading):
+            piece.records += len(outcome.interactions) + len(outcome.feedback) + sum(outcome.skipped_parts.values())
+            piece.skipped.update(outcome.skipped_parts)
+        else:
+            piece.records += 1
         self.batch.add(entry)
 
     def read_labels(self) -> None:

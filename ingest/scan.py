@@ -1,7 +1,8 @@
 """Log files -> lines with their byte offsets, and what is wrong with those that hold no record.
 
-Reads what the globs of winnow.toml match: JSON lines, JSON arrays (`*.json` whose first character is `[`) and Parquet;
-plain, gzip or Zstandard. Offsets count bytes of the decompressed file, of Parquet: rows. Nothing is held but one block
+Reads what the globs of winnow.toml match: JSON lines, JSON arrays (`*.json` whose first character is `[`), objects
+printed over several lines (`*.json` whose first line is `{`) and Parquet; plain, gzip or Zstandard.
+Offsets count bytes of the decompressed file, of Parquet: rows. Nothing is held but one block
 and one line; one batch of rows of Parquet.
 """
 
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingest.errors import RecordError
-from ingest.splitting import Span, elements, lines
+from ingest.splitting import Span, elements, lines, objects
 from ingest.streams import PARQUET_MAGIC, Stream
 
 HEAD_BYTES: Final = 1 << 16
@@ -28,6 +29,8 @@ PARQUET_ROWS: Final = 512
 BOM: Final = b"\xef\xbb\xbf"
 
 _DECODER: Final = msgspec.json.Decoder()
+_SPLIT: Final = {b"[": elements, b"{": objects}
+"""What a file begins with whose records are no lines -> how it is split."""
 _CUT: Final = re.compile(r"truncated|invalid number \(byte (?P<byte>[0-9]+)\)")
 """What msgspec says of JSON that ends too early."""
 
@@ -64,12 +67,14 @@ class LogFile:
         """Whether `lines` reached an end that holds nothing back."""
 
     def head(self) -> str:
-        """Return a hash of the first line, which stays the same while the file grows, is renamed and compressed.
+        """Return a hash of the first line or record, which stays the same as the file grows, is renamed and compressed.
 
         What cannot grow is known by its size, its beginning and its end instead: Parquet, whose footer is its end, and
         an archive of which nothing can be decoded.
         """
         first = b"" if self.is_parquet else self.stream.read(0, HEAD_BYTES)
+        if opening := self._opening():  # the first line of every such file is the same
+            return digest(next((span.raw for span in _SPLIT[opening](iter([first]), HEAD_BYTES)), b""))
         if first or not self.stored_bytes:
             return digest(first.split(b"\n", 1)[0])
         with self.path.open("rb") as file:
@@ -101,16 +106,23 @@ class LogFile:
             self.pending = tail.length
 
     def _spans(self, start: int, line_bytes: int) -> Iterator[Span]:
-        if self._is_array():
-            return (span for span in elements(self.stream.blocks(), line_bytes) if span.start >= start)
+        if opening := self._opening():
+            return (span for span in _SPLIT[opening](self.stream.blocks(), line_bytes) if span.start >= start)
         return lines(self.stream.blocks(start), start, line_bytes)
 
-    def _is_array(self) -> bool:
-        """Return whether the file is one JSON array: its name says JSON and its first character is a bracket."""
+    def _opening(self) -> bytes:
+        """Return the bracket that a file begins with whose records are no lines, else nothing: its name says JSON.
+
+        "[" begins one JSON array. "{" alone on its line begins an object that is printed over several lines; other
+        objects may follow it.
+        """
         suffixes = [suffix for suffix in self.path.suffixes if suffix not in (".gz", ".zst")]
         if suffixes[-1:] != [".json"]:
-            return False
-        return self.stream.read(0, 64).removeprefix(BOM).lstrip().startswith(b"[")
+            return b""
+        begin = self.stream.read(0, 64).removeprefix(BOM).lstrip()
+        if begin.startswith(b"["):
+            return b"["
+        return b"{" if begin.startswith(b"{") and begin.split(b"\n", 1)[0].strip() == b"{" and len(begin) > 1 else b""
 
     def _damaged(self, tail: Span | None, end: int, *, settled: bool) -> Iterator[Line]:
         """Yield the one line that stands for all from the damage on, unless the archive is still being written."""
@@ -176,8 +188,8 @@ def _problem(raw: bytes, error: Exception) -> RecordError:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as undecodable:
-        cut = undecodable.reason == "unexpected end of data"
-        return RecordError("torn" if cut else "not_utf8", f"Byte {undecodable.start} begins no UTF-8 character.")
+        half = undecodable.reason == "unexpected end of data"
+        return RecordError("torn" if half else "not_utf8", f"Byte {undecodable.start} begins no UTF-8 character.")
     if isinstance(error, RecursionError):
         return RecordError("bad_value", "Its objects and arrays are nested too deeply.")
     if isinstance(error, msgspec.ValidationError):

@@ -1,4 +1,4 @@
-"""Blocks of bytes -> records: the lines of a log, or the elements of one JSON array.
+"""Blocks of bytes -> records: the lines of a log, the elements of one JSON array, or objects of several lines each.
 
 Pure functions over an iterator of blocks. Where the blocks are cut makes no difference, and no more than one record and
 one block is held: of a record longer than the limit only its end is kept.
@@ -84,7 +84,7 @@ _INSIDE: Final = re.compile(rb'\\(?:.|\Z)|"', re.DOTALL)
 
 
 class _Elements:
-    """Finds where the elements of one array begin and end, by brackets and strings alone."""
+    """Finds where the elements of an array, or objects, begin and end, by brackets and strings alone."""
 
     def __init__(self) -> None:
         self.depth = 0
@@ -93,8 +93,8 @@ class _Elements:
         self.escaped = False
         """Whether the last block ended in a backslash within a string."""
 
-    def cuts(self, block: bytes) -> Iterator[tuple[int, int]]:
-        """Yield (position of an element's end, position where the next one may begin) within `block`."""
+    def marks(self, block: bytes) -> Iterator[tuple[bytes, int]]:
+        """Yield every bracket and comma outside of strings, and the position behind it; `depth` counts it already."""
         position = 1 if self.escaped else 0
         self.escaped = False
         while position < len(block):
@@ -106,16 +106,38 @@ class _Elements:
                 self.in_string = not self.in_string
             elif token[:1] == b"\\":
                 self.escaped = len(token) == 1
-            elif token in b"[{":
-                self.depth += 1
-                if self.depth == 1:
-                    yield -1, position
-            elif token in b"]}":
-                self.depth -= 1
-                if self.depth == 0:
-                    yield found.start(), position
-            elif self.depth == 1:
-                yield found.start(), position
+            else:
+                self.depth += (token in b"[{") - (token in b"]}")
+                yield token, position
+
+    def cuts(self, block: bytes) -> Iterator[tuple[int, int]]:
+        """Yield (position of an element's end, position where the next one may begin) within `block`."""
+        for token, position in self.marks(block):
+            if token in b"[{" and self.depth == 1:
+                yield -1, position
+            elif (token in b"]}" and self.depth == 0) or (token == b"," and self.depth == 1):
+                yield position - 1, position
+
+
+def objects(blocks: Iterator[bytes], limit: int) -> Iterator[Span]:
+    """Yield the objects that stand one after the other in `blocks`, from offset 0; the last may be torn.
+
+    What stands before an object and is no white space becomes part of it, so that nothing is lost.
+    """
+    finder, held, offset, start = _Elements(), _Held(limit), 0, 0
+    for block in blocks:
+        begin = 0
+        for token, position in finder.marks(block):
+            if token in b"]}" and finder.depth <= 0:
+                finder.depth = 0
+                held.add(block[begin:position])
+                if span := _trimmed(held, start, ended=True):
+                    yield span
+                begin, start = position, offset + position
+        held.add(block[begin:])
+        offset += len(block)
+    if span := _trimmed(held, start, ended=False):
+        yield span
 
 
 def elements(blocks: Iterator[bytes], limit: int) -> Iterator[Span]:

@@ -81,7 +81,10 @@ class Reading:
     interactions: tuple[Interaction, ...] = ()
     feedback: tuple[Feedback, ...] = ()
     skipped: str | None = None
-    """Reason code, set exactly when both tuples are empty: "http_status_429", "no_response", ..."""
+    """Reason code, set exactly when all else is empty: "http_status_429", "no_response", ..."""
+    skipped_parts: Mapping[str, int] = field(default_factory=dict)
+    """Reason code -> parts of the record, such as spans of a trace, that say nothing Winnow keeps. Each is a record of
+    its own in the accounts, as are interactions and feedback."""
 
 
 class Reader(Protocol):

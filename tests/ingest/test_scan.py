@@ -159,6 +159,28 @@ def test_arrays_and_parquet_are_read_as_records(tmp_path: Path) -> None:
     assert [line.record for line in lines] == records[700:]
 
 
+def test_objects_printed_over_several_lines_are_records(tmp_path: Path) -> None:
+    records = [{"a": i, "text": "é}"} for i in range(3)]
+    path = tmp_path / "printed.json"
+    path.write_text("\n".join(json.dumps(record, indent=1) for record in records))
+    lines, file = read(path)
+    assert [line.record for line in lines] == records
+    assert file.complete
+    assert read(path, start=lines[1].start)[0] == lines[1:]
+    path.write_text(json.dumps(records[0], indent=1)[:-1])
+    assert reasons(read(path, settled=True)[0]) == ["torn"]
+    lines, file = read(path)
+    assert (lines, file.pending) == ([], len(json.dumps(records[0], indent=1)) - 2)  # without its last newline
+
+
+def test_files_printed_over_several_lines_are_told_apart_by_their_first_record(tmp_path: Path) -> None:
+    for name, content in {"a": [1, 2], "b": [1, 2, 3], "c": [4], "d": {"e": 1}, "f": {"e": 2}}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content, indent=1))
+    heads = [LogFile(tmp_path / f"{name}.json").head() for name in "abcdf"]
+    assert heads[0] == heads[1]
+    assert len(set(heads)) == 4
+
+
 def test_json_lines_in_a_json_file_are_lines(tmp_path: Path) -> None:
     (tmp_path / "log.json").write_bytes(b'{"a":[1]}\n[2]\n')
     lines, _ = read(tmp_path / "log.json")

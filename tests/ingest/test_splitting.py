@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.splitting import Span, elements, lines
+from ingest.splitting import Span, elements, lines, objects
 
 LIMIT = 10
 
@@ -88,3 +88,33 @@ def test_an_oversized_element_is_not_held() -> None:
     big, small = elements(blocks(text, list(range(0, 50_000, 1000))), 100)
     assert (big.start, big.length, big.oversized, len(big.raw)) == (1, 50_002, True, 4096)
     assert (small.start, small.raw) == (50_005, b"2")
+
+
+@given(
+    st.lists(st.dictionaries(st.text(), VALUES, max_size=3), max_size=4),
+    st.lists(st.integers(0, 300)),
+    st.sampled_from([None, 1]),
+)
+def test_objects_are_those_that_were_written(
+    records: list[dict[str, object]], cuts: list[int], indent: int | None
+) -> None:
+    text = "\n".join(json.dumps(record, indent=indent) for record in records).encode()
+    spans = list(objects(blocks(text, cuts), 10_000))
+    assert [json.loads(span.raw) for span in spans] == records
+    assert all(span.ended and text[span.start : span.end] == span.raw for span in spans)
+
+
+OBJECTS = [
+    ("none", b"", []),
+    ("white space", b" \n ", []),
+    ("torn", b'{"a": 1}\n{"b"', [(0, b'{"a": 1}', True), (9, b'{"b"', False)]),
+    ("behind the last", b"{}\n x", [(0, b"{}", True), (4, b"x", False)]),
+    ("before the next", b"{} x {}", [(0, b"{}", True), (3, b"x {}", True)]),
+    ("a bracket too many", b"{}}{}", [(0, b"{}", True), (2, b"}", True), (3, b"{}", True)]),
+    ("brackets in a text", b'{"a": "}{\\""}', [(0, b'{"a": "}{\\""}', True)]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), [o[1:] for o in OBJECTS], ids=[o[0] for o in OBJECTS])
+def test_objects_lose_nothing(text: bytes, expected: list[tuple[int, bytes, bool]]) -> None:
+    assert list(objects(iter([text]), 100)) == [Span(start, len(raw), raw, ended) for start, raw, ended in expected]
