@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from curate import recipe
 from curate.statements import statement
-from ingest.schema import CANDIDATE, Message, messages_hash, pair_id
+from ingest.schema import CANDIDATE, pair_id, prompt_group
 
 BATCH_ROWS: Final = 1024
 
@@ -72,12 +72,6 @@ def read(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(CANDIDATE, _candidates(rows))
 
 
-def conversation_root(prompt: Sequence[Message]) -> str:
-    """Return the prompt group: the id of the conversation up to and including its first user turn."""
-    first = next((i for i, message in enumerate(prompt) if message["role"] == "user"), len(prompt) - 1)
-    return messages_hash(prompt[: first + 1])
-
-
 def _candidates(rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     """Put the response with the smaller hash first; add the ids that only Python can hash."""
     for batch in rows:
@@ -93,7 +87,7 @@ def _candidates(rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
                     "interaction_a": row[f"interaction_{low[1]}"],
                     "interaction_b": row[f"interaction_{high[1]}"],
                     "source": row["source"],
-                    "prompt_group": conversation_root(row["prompt"]),
+                    "prompt_group": prompt_group(row["prompt"]),
                     "priority": row["priority"],
                     "why": row["why"],
                 }

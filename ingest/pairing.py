@@ -148,10 +148,7 @@ def _messages_hash(messages: str) -> str:
 
 
 def _root_hash(prompt: str) -> str:
-    """Return the hash of the conversation's root: its turns up to the first user's."""
-    messages = json.loads(prompt)
-    first = next((i for i, message in enumerate(messages) if message["role"] == "user"), len(messages))
-    return schema.messages_hash(messages[: first + 1])
+    return schema.prompt_group(json.loads(prompt))
 
 
 def _unpaired_id(interaction: str, signal: str) -> str:

@@ -78,6 +78,12 @@ def messages_hash(messages: Sequence[Mapping[str, object]]) -> str:
     return content_id([[m.get(key) for key in MESSAGE_KEYS] for m in messages])
 
 
+def prompt_group(prompt: Sequence[Mapping[str, object]]) -> str:
+    """Return the id of a conversation's root: its turns up to and including the first user's. Splits go by it."""
+    first = next((i for i, message in enumerate(prompt) if message["role"] == "user"), len(prompt))
+    return messages_hash(prompt[: first + 1])
+
+
 def interaction_id(source: str, source_id: str, choice_index: int = 0) -> str:
     """Return the key of one served response that its source names `source_id`."""
     return content_id(["interaction", source, source_id, choice_index])

@@ -154,13 +154,6 @@ def test_one_response_served_twice_is_one_side() -> None:
     assert (len(found), left_out) == (1, 0)
 
 
-def test_prompt_group_is_the_conversation_root() -> None:
-    turns = [{"role": role, "content": role, "tool_calls": None, "tool_call_id": None, "name": None}
-             for role in ("system", "user", "assistant", "user")]  # fmt: skip
-    assert candidates.conversation_root(turns) == schema.messages_hash(turns[:2])  # type: ignore[arg-type]
-    assert candidates.conversation_root(turns[:1]) == schema.messages_hash(turns[:1])  # type: ignore[arg-type]
-
-
 @settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), max_size=14, unique=True),
