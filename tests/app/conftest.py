@@ -1,4 +1,4 @@
-"""Real parts for the app's tests: PostgreSQL, Chromium, a Streamlit server. A missing part fails, it never skips."""
+"""Real parts for the app's tests: a PostgreSQL server, label stores, workspaces, a Streamlit server, pages."""
 
 import json
 import os
@@ -20,17 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 os.environ["STREAMLIT_SERVER_ADDRESS"] = "127.0.0.1"  # AppTest has no server, but the page asks where it listens
 
 from app.store import EVENT, Store, open_store
 from ingest.schema import CANDIDATE, LABEL_EVENT_COLUMNS, Message, interaction_id, messages_hash, pair_id
-
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"] + [
-    f"--disable-{part}" for part in ("background-networking", "component-update", "sync")
-]
 
 
 def free_port() -> int:
@@ -61,9 +56,7 @@ class Postgres:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    assert binaries, "PostgreSQL is needed: apt-get install postgresql"
+def postgres(postgresql_programs: Path) -> Iterator[Postgres]:
     # initdb refuses to run as root, so root lends it the system's own user.
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     folder = Path(tempfile.mkdtemp(prefix="winnow-postgres-"))
@@ -72,7 +65,7 @@ def postgres() -> Iterator[Postgres]:
 
     def run(program: str, *arguments: str) -> None:
         subprocess.run(
-            [str(binaries[-1] / program), "-D", str(folder / "data"), *arguments],
+            [str(postgresql_programs / program), "-D", str(folder / "data"), *arguments],
             check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120,
         )  # fmt: skip
 
@@ -240,15 +233,6 @@ def serve(server: tuple[str, Path]) -> Callable[[Workspace], str]:
         return address
 
     return point
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    assert CHROMIUM.exists(), "Chromium is needed: apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

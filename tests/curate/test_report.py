@@ -1,17 +1,15 @@
 """The report: true numbers, nothing remote, no script, nothing unescaped; and Chromium draws it."""
 
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from .conftest import make_triple, make_workspace, varied
 
 HOSTILE = "<script>alert(1)</script>"
-CHROMIUM = Path("/usr/bin/chromium")
 VOID = {"meta", "path", "line", "rect", "br"}
 
 
@@ -101,16 +99,6 @@ def test_no_text_of_a_user(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
     assert "Question 7?" not in text
     assert "Answer 7" not in text
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
