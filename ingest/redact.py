@@ -12,7 +12,7 @@ import ipaddress
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import polars as pl
@@ -33,7 +33,7 @@ _PRIVATE_KEY: Final = re.compile(
 )
 _API_KEY: Final = re.compile(
     _START + r"(?:"
-    r"sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{16,}"  # OpenAI, Anthropic (sk-ant-), OpenRouter
+    r"sk-(?=[A-Za-z_-]{0,64}[0-9])[A-Za-z0-9_-]{16,}"  # OpenAI, Anthropic (sk-ant-), OpenRouter
     r"|(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"  # AWS access key id
     r"|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"
     r"|glpat-[A-Za-z0-9_-]{20,}"
@@ -47,19 +47,20 @@ _API_KEY: Final = re.compile(
 _IPV4: Final = re.compile(_START + r"(?<![.\-#])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9]|-[0-9])")
 _IPV6: Final = re.compile(_START + r"(?<![:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?<=::))(?![\w:])")
 _IBAN: Final = re.compile(_START + r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,30}")
-_DIGITS: Final = re.compile(_START + r"(?<![.,#$€£-])[0-9](?:[ -]?[0-9]){12,}+(?![\w])")
+_DIGITS: Final = re.compile(_START + r"(?<![.,#$€£-])[0-9](?:[ -]?[0-9]){12,}+")
+_GROUP: Final = re.compile("[0-9]+")
 _PHONE: Final = re.compile(
-    r"(?:(?<![\w.+#])|(?<=\\[nrtbf]))\+[1-9](?:[ .()/-]{0,2}[0-9]){6,14}+(?![\w])"  # international
+    r"(?:(?<![\w.+#])|(?<=\\[nrtbf]))\+[1-9](?:[ .()/-]{0,2}[0-9]){6,14}(?![\w])"  # international
     r"|" + _START + r"(?<![.,#$€£/-])(?:"
     r"(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"  # North America
-    r"|00[1-9](?:[ .()/-]{0,2}[0-9]){7,13}+"
+    r"|00[1-9](?:[ .()/-]{0,2}[0-9]){7,13}"
     r"|0[1-9][0-9]{1,4}[ /-][0-9]{3,4}(?:[ -][0-9]{2,4}){1,2}"  # national, with its trunk prefix
     r"|(?<=\()[2-9][0-9]{2}\) ?[2-9][0-9]{2}[ .-][0-9]{4}"
     r")(?![\w]|[.,/-][0-9])"
 )
 _CUED_PHONE: Final = re.compile(
     r"(?i)\b(?:phone|telephone|tel|mobile|cell|whatsapp|call|text|sms|ring|reach|dial)\b[^0-9+\n]{0,24}"
-    r"(?P<number>\(?[0-9](?:[ .()-]{0,2}[0-9]){6,14}+)(?![\w%]|[.,:/-][0-9])"
+    r"(?P<number>\(?[0-9](?:[ .()-]{0,2}[0-9]){6,14})(?![\w%]|[.,:/-][0-9])"
 )
 _DATE: Final = re.compile(r"^(?:19|20)[0-9]{2}[-. ](?:0[1-9]|1[0-2])[-. ](?:0[1-9]|[12][0-9]|3[01])")
 
@@ -69,7 +70,7 @@ _GATE: Final = "|".join(
         r"://[^\s/@]*:[^\s/@]+@",
         r"-----BEGIN ",
         r"sk-|AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|AIza|hf_|[rs]k_(?:live|test)_|eyJ",
-        r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:]",
+        r"[0-9A-Fa-f]:[0-9A-Fa-f]{0,4}:|::[0-9A-Fa-f]",
         r"[0-9](?:[ .()/-]{0,2}[0-9]){6}",
         r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.",
         r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11}",
@@ -117,9 +118,19 @@ def _every(pattern: re.Pattern[str]) -> Finder:
     return lambda text: (found.span() for found in pattern.finditer(text))
 
 
+def _without(text: str, spans: Iterable[Span]) -> str:
+    """Return `text` with NUL over every span: the next pattern finds what stands beside it, and nothing within."""
+    parts, position = [], 0
+    for start, end in sorted(spans):
+        parts += [text[position:start], "\0" * (end - start)]
+        position = end
+    return "".join([*parts, text[position:]]) if parts else text
+
+
 def _ips(text: str) -> Iterator[Span]:
     """Yield addresses that may name a person's machine: not loopback, unspecified or a netmask."""
-    for found in (*_IPV4.finditer(text), *_IPV6.finditer(text)):
+    rest = _without(text, [found.span() for found in _IPV4.finditer(text)])
+    for found in (*_IPV4.finditer(text), *_IPV6.finditer(rest)):
         try:
             address = ipaddress.ip_address(found.group())
         except ValueError:
@@ -147,21 +158,35 @@ def _ibans(text: str) -> Iterator[Span]:
 def _cards(text: str) -> Iterator[Span]:
     """Yield card numbers, also where other groups of digits (an expiry date) stand right before or behind."""
     for found in _DIGITS.finditer(text):
-        groups = [(m.start() + found.start(), m.end() + found.start()) for m in re.finditer("[0-9]+", found.group())]
+        groups = [group.span() for group in _GROUP.finditer(text, *found.span())]
         first = 0
         while first < len(groups):
             start = groups[first][0]
-            ends = [(i, end) for i, (_, end) in enumerate(groups[first:], first) if _is_card(text[start:end])]
+            ends = [end for end in _card_ends(groups, first) if _is_card(text, start, end)]
             if ends:
-                last, end = ends[-1]
-                yield start, end
-                first = last
+                yield start, ends[-1]
             first += 1
+            while ends and first < len(groups) and groups[first][1] <= ends[-1]:
+                first += 1
 
 
-def _is_card(text: str) -> bool:
-    digits = re.sub("[ -]", "", text)
-    if len(digits) > 19 or not _CARDS.fullmatch(digits):
+def _card_ends(groups: Sequence[Span], first: int) -> Iterator[int]:
+    """Yield where groups of digits from `first` on have, together, as many digits as a card number."""
+    digits = 0
+    for start, end in groups[first : first + 19]:
+        digits += end - start
+        if digits > 19:
+            return
+        if digits >= 13:
+            yield end
+
+
+def _is_card(text: str, start: int, end: int) -> bool:
+    """Return whether a card number stands exactly there: an issuer's prefix, its length, and Luhn's check digit."""
+    if end < len(text) and (text[end].isalnum() or text[end] == "_"):
+        return False
+    digits = re.sub("[ -]", "", text[start:end])
+    if not _CARDS.fullmatch(digits):
         return False
     doubled = (int(d) * (1 + i % 2) for i, d in enumerate(reversed(digits)))
     return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
@@ -170,7 +195,7 @@ def _is_card(text: str) -> bool:
 def _phones(text: str) -> Iterator[Span]:
     for found in _PHONE.finditer(text):
         yield found.span()
-    for found in _CUED_PHONE.finditer(text):
+    for found in _CUED_PHONE.finditer(_without(text, [found.span() for found in _PHONE.finditer(text)])):
         if not _DATE.match(found["number"]):
             yield found.span("number")
 
@@ -185,7 +210,7 @@ FINDERS: Final[tuple[tuple[str, Finder], ...]] = (
     ("IP", _ips),
     ("PHONE", _phones),
 )
-"""Kind -> what finds it. Where two overlap, the earlier kind wins."""
+"""Kind -> what finds it, without overlaps. Of two kinds in one place the earlier wins."""
 
 
 def suspects(texts: Sequence[str]) -> list[bool]:
@@ -197,12 +222,10 @@ def suspects(texts: Sequence[str]) -> list[bool]:
 def find(text: str) -> list[tuple[int, int, str]]:
     """Return (start, end, kind) of everything to redact in `text`, in order and without overlaps."""
     taken: list[tuple[int, int, str]] = []
-    covered = bytearray(len(text))
     for kind, finder in FINDERS:
-        for start, end in finder(text):
-            if covered.find(1, start, end) < 0:
-                covered[start:end] = b"\1" * (end - start)
-                taken.append((start, end, kind))
+        spans = list(finder(text))
+        taken += [(start, end, kind) for start, end in spans]
+        text = _without(text, spans)
     return sorted(taken)
 
 

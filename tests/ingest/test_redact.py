@@ -1,0 +1,192 @@
+"""Redaction: what is found, what is left alone, how placeholders count."""
+
+import ipaddress
+import itertools
+import json
+import re
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.redact import FINDERS, Placeholders, find, suspects
+
+KEY = "Zx9" * 16
+"""A made-up secret of 48 characters."""
+
+FOUND = [
+    ("e-mail", "Write to bob.o'neil+x@mail.example.co.uk.", "Write to <EMAIL_1>."),
+    ("e-mail with umlauts", "jürgen@bücher.de bitte", "<EMAIL_1> bitte"),
+    ("e-mail in JSON text", r'{"m":"hi\nbob@example.com"}', r'{"m":"hi\<EMAIL_1>"}'),
+    ("phone, international", "call +49 (0)30 1234-5678!", "call <PHONE_1>!"),
+    ("phone, North America", "at (415) 555-2671 or 415-555-2672.", "at <PHONE_1> or <PHONE_2>."),
+    ("phone, fictional", "+1 202-555-0139", "<PHONE_1>"),
+    ("phone, national", "Meine Nummer: 030 1234 5678", "Meine Nummer: <PHONE_1>"),
+    ("phone behind its word", "my phone is 5552671999, ok?", "my phone is <PHONE_1>, ok?"),
+    ("phone in JSON text", r'"a\n+1 202-555-0139"', r'"a\n<PHONE_1>"'),
+    ("IPv4", "from 203.0.113.54 today", "from <IP_1> today"),
+    ("IPv4, private", "at 192.168.1.20.", "at <IP_1>."),
+    ("IPv6", "from 2001:db8::8a2e:370:7334 and fe80::1", "from <IP_1> and <IP_2>"),
+    ("card", "card 4111 1111 1111 1111 12/27", "card <CARD_1> 12/27"),
+    ("card, packed", "5555555555554444", "<CARD_1>"),
+    ("card, American Express", "3782-822463-10005", "<CARD_1>"),
+    ("card behind other digits", "no 12 4111 1111 1111 1111", "no 12 <CARD_1>"),
+    ("IBAN", "to DE89 3704 0044 0532 0130 00 please", "to <IBAN_1> please"),
+    ("IBAN, packed", "GB82WEST12345698765432", "<IBAN_1>"),
+    ("IBAN before a word", "GB82 WEST 1234 5698 7654 32 THANKS", "<IBAN_1> THANKS"),
+    ("IBAN, lower case", "fr1420041010050500013m02606", "<IBAN_1>"),
+    (
+        "URL with a password",
+        "git clone https://ada:s3cr3t@example.com/x",
+        "git clone https://<CREDENTIALS_1>@example.com/x",
+    ),
+    ("key, OpenAI", f"key=sk-proj-{KEY}", "key=<API_KEY_1>"),
+    ("key, Anthropic", f'"sk-ant-api03-{KEY}"', '"<API_KEY_1>"'),
+    ("key, AWS", "AKIAIOSFODNN7EXAMPLE.", "<API_KEY_1>."),
+    ("key, GitHub", f"ghp_{'a1B2' * 9}", "<API_KEY_1>"),
+    ("key, Slack", "xoxb-123456789012-abcdef", "<API_KEY_1>"),
+    ("key, Google", f"AIza{'Sy3_-' * 7}", "<API_KEY_1>"),
+    ("key, JSON web token", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmN", "<API_KEY_1>"),
+    (
+        "private key",
+        "x\n-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nIBAAK==\n-----END RSA PRIVATE KEY-----\ny",
+        "x\n<PRIVATE_KEY_1>\ny",
+    ),
+    ("private key, cut off", "-----BEGIN PRIVATE KEY-----\nMIIEowIBAAK", "<PRIVATE_KEY_1>"),
+]
+
+LEFT = [
+    ("order number", "My order #48213 and ORD-2024-000123 and #4155552671 are late."),
+    ("long order number", "Order 100200300400 of 2026."),
+    ("dates", "From 2026-10-01 08:15:30 to 01.10.2026, 10/01/2026 and 2026-10-01T08:15:30.123456Z."),
+    ("date behind a word", "Call me on 2026-10-01 or text 2026-10-02."),
+    ("time", "At 12:30:45 or 08:15."),
+    ("prices", "It costs $1,234,567.89, 1.234.567,89 EUR or 415-500 dollars."),
+    ("model names", "gpt-4o-2024-08-06, claude-3-5-sonnet-20241022, Llama-3.1-405B, RTX 4090"),
+    ("versions", "v1.2.3.4, version 120.0.6099.109, 4.2, 1.2.3-rc.1"),
+    ("loopback and netmask", "127.0.0.1, 0.0.0.0, ::1 and 255.255.255.0"),
+    ("code", "std::vector<int> a::b; x = y::z; arr[1:2:3]; dead::beef"),
+    ("hashes", "3f786850e387550fdab836ed7e6dc881de23001b and b2:0123456789abcdef0123456789abcdef"),
+    ("UUID", "123e4567-e89b-12d3-a456-426614174000"),
+    ("card with a wrong digit", "4111 1111 1111 1112"),
+    ("IBAN with a wrong digit", "DE89370400440532013001"),
+    ("unix times", "1760000000 1760000000123 1760000000123456"),
+    ("handles and decorators", "@bob, user@host, @app.route('/x'), icon@2x.png, left-pad@1.3.0"),
+    ("words with sk-", "risk-adjusted-returns-2026-of-the-fund, sk-learn, task-12345678901234567890"),
+    ("URL without a password", "https://example.com:8080/a@b and http://[::1]:80/"),
+    ("public key", "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----"),
+    ("numbers", "3.14159265358979 1718281828459045 -1234567890 1e100"),
+    ("ISBN", "ISBN 978-3-16-148410-0"),
+    ("fractions and ranges", "pages 100-200, 1/2/3, 10-12-14, 2019-2020-2021"),
+    ("sums", "555 + 1234 = 1789; 100 200 300"),
+    ("ratio", "1920x1080, 16:9, 10:20:30:40"),
+    ("emergency", "call 911 or 112"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [pytest.param(text, redacted, id=name) for name, text, redacted in FOUND]
+)
+def test_is_redacted(text: str, expected: str) -> None:
+    assert Placeholders().text(text) == expected
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in LEFT])
+def test_is_left_alone(text: str) -> None:
+    assert find(text) == []
+
+
+def test_the_gate_lets_no_example_pass() -> None:
+    texts = [text for _, text, _ in FOUND]
+    assert suspects(texts) == [True] * len(texts)
+    assert suspects(["Ordinary text with order #48213, 42 % and $19.99.", ""]) == [False, False]
+
+
+def luhn(digits: str) -> str:
+    """Return `digits` with its check digit: the one that makes the sum a multiple of ten."""
+    return next(
+        digits + check
+        for check in "0123456789"
+        if sum(sum(divmod(int(d) * (2 - i % 2), 10)) for i, d in enumerate(reversed(digits + check), 1)) % 10 == 0
+    )
+
+
+SECRETS = st.one_of(
+    st.emails().filter(lambda e: re.fullmatch(r"[\w.+-]+@[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,10}", e) is not None),
+    st.ip_addresses().filter(lambda a: not (a.is_loopback or a.is_unspecified or a.is_reserved)).map(str),
+    st.text("0123456789", min_size=14, max_size=14).map(lambda d: luhn("4" + d)),
+    st.text(string.ascii_letters + string.digits, min_size=36, max_size=36).map("ghp_".__add__),
+    st.text(string.digits, min_size=8, max_size=12).map("+4".__add__),
+)
+
+
+@given(st.lists(SECRETS, min_size=1, max_size=5), st.sampled_from([" ", ", ", "\n", " and "]))
+def test_every_secret_is_gated_and_gone(secrets: list[str], between: str) -> None:
+    text = between.join(secrets)
+    assert suspects([text]) == [True]
+    redacted = Placeholders().text(text)
+    assert not [secret for secret in secrets if secret in redacted]
+
+
+@given(st.text(st.sampled_from("0123456789 .-+()@:/abcfx#")))
+def test_what_is_found_was_gated(text: str) -> None:
+    """The gate may let through what holds nothing; it never stops what holds something."""
+    if find(text):
+        assert suspects([text]) == [True]
+
+
+@given(st.text())
+def test_spans_are_in_order_without_overlap(text: str) -> None:
+    spans = find(text)
+    assert all(start < end for start, end, _ in spans)
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
+
+
+def test_numbers_count_up_over_a_record_and_same_values_share_one() -> None:
+    placeholders = Placeholders()
+    assert placeholders.text("b@example.com, a@example.com") == "<EMAIL_1>, <EMAIL_2>"
+    assert placeholders.text("A@example.com or +1 202-555-0139") == "<EMAIL_2> or <PHONE_1>"
+    assert placeholders.text("+1 (202) 555 0139") == "<PHONE_1>"
+    assert placeholders.counts == {"email": 3, "phone": 2}
+
+
+def test_json_text_stays_json() -> None:
+    call = {
+        "function": {"name": "pay", "arguments": json.dumps({"to": "bob@example.com", "card": 4111111111111111})},
+        "+1 202-555-0139": [True, 1.5, None, 42],
+    }
+    text = json.dumps(call).replace("@", "\\\\u0040")  # an escape within the escape
+    redacted = json.loads(Placeholders().json_text(text))
+    assert json.loads(redacted["function"]["arguments"]) == {"to": "<EMAIL_1>", "card": "<CARD_1>"}
+    assert redacted["<PHONE_1>"] == [True, 1.5, None, 42]
+
+
+def test_json_text_without_anything_stays_as_it_was() -> None:
+    text = '{"b": 1,\n "a": "\\u00e9"}'
+    assert Placeholders().json_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(r'{"m":"bob\u0040example.com', '{"m":"<EMAIL_1>', id="escaped character"),
+        pytest.param(r'{"u":"http:\/\/a:b1@example.com\/', r'{"u":"http://<CREDENTIALS_1>@example.com/', id="slashes"),
+        pytest.param(r'{"m":"\u0022\u005c\n\\u0040', r'{"m":"\u0022\u005c\n\\u0040', id="what must stay escaped"),
+    ],
+)
+def test_a_torn_line_is_redacted_as_it_stands(text: str, expected: str) -> None:
+    assert Placeholders().json_text(text) == expected
+
+
+def test_kinds_are_unique_and_upper_case() -> None:
+    kinds = [kind for kind, _ in FINDERS]
+    assert len(set(kinds)) == len(kinds)
+    assert all(kind.isupper() for kind in kinds)
+
+
+@given(st.ip_addresses(v=6))
+def test_an_address_in_any_spelling(address: ipaddress.IPv6Address) -> None:
+    if address.is_loopback or address.is_unspecified:
+        return
+    assert Placeholders().text(f"from {address.exploded}!") == "from <IP_1>!"
