@@ -6,12 +6,20 @@ from typing import Final
 from ingest.errors import SettingsError
 from ingest.readers.battles import Battles
 from ingest.readers.hh_rlhf import HHRLHF
+from ingest.readers.langfuse import Langfuse
 from ingest.readers.openai_chat import OpenAIChat
 from ingest.readers.reading import Reader
 from ingest.readers.trl_preference import TRLPreference
 from ingest.readers.winnow import Winnow
 
-READERS: Final[tuple[Reader, ...]] = (Winnow(), OpenAIChat(), HHRLHF(), TRLPreference(), Battles())
+READERS: Final[tuple[Reader, ...]] = (
+    Winnow(),
+    OpenAIChat(),
+    HHRLHF(),
+    TRLPreference(),
+    Battles(),
+    Langfuse(),
+)
 """Every reader; no record is known to two of them (a test proves it on each format's example)."""
 
 
