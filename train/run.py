@@ -54,6 +54,7 @@ def run(config: RunConfig) -> dict[str, Any]:
     Raises the errors of `ingest.errors` that the stages name; nothing is written before the data has passed preflight.
     """
     started = time.monotonic()
+    _refuse_folder_in_use(config.output)
     device, autocast = _hardware(config)
     transformers.set_seed(config.seed)
     transformers.logging.disable_progress_bar()
@@ -147,11 +148,15 @@ def _hardware(config: RunConfig) -> tuple[torch.device, torch.dtype | None]:
     return device, torch.bfloat16 if config.dtype == "bfloat16" else None
 
 
+def _refuse_folder_in_use(folder: Path) -> None:
+    """Raise SettingsError when the run would mix its files with others."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SettingsError(f"{folder} is in use. Name a new folder with --output, or leave the option out.")
+
+
 def _start_folder(config: RunConfig, preflight: Preflight) -> None:
     """Make the output folder, readable by its owner alone: what it holds was learnt from users' texts."""
     config.output.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if any(config.output.iterdir()):
-        raise SettingsError(f"{config.output} is not empty. Name a new folder with --output, or leave it out.")
     write_json(config.output / "run.json", config.model_dump(mode="json"))
     if preflight.dropped:
         preflight.write_dropped(config.output / "dropped.parquet")

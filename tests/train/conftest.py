@@ -82,6 +82,12 @@ def make_model(family: str, vocabulary: int) -> PreTrainedModel:
     return GPTNeoXForCausalLM(GPTNeoXConfig(**SIZE, vocab_size=vocabulary))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Models this small are computed faster by one thread than by several that wait for each other."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
     return make_tokenizer()

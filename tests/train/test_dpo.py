@@ -261,7 +261,7 @@ def test_a_folder_in_use_is_refused(
     (tmp_path / "run" / "keep.txt").write_text("mine")
 
     assert run_here(curated, model_folder, tmp_path / "run") == 2
-    assert "is not empty" in capsys.readouterr().err
+    assert "is in use" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["keep.txt"]
 
 
