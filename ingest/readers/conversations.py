@@ -51,7 +51,7 @@ def prompt(value: object, where: str) -> Prompt:
             raise RecordError("bad_value", f"{where}: a chat printed as one text, whose turns cannot be told apart")
         return Prompt([turn("user", value)]) if value.strip() else _none(where)
     if isinstance(value, list):
-        return Prompt(_listed(value, where), _tools(dialects.tool_definitions(value)))
+        return Prompt(_listed(value, where), tools(dialects.tool_definitions(value)))
     if not isinstance(value, Mapping):
         raise RecordError("bad_value", f"{where}: expected messages or text, got {kind_of(value)}")
     return _request(Fields(value, where))
@@ -83,7 +83,7 @@ def _request(request: Fields) -> Prompt:
         return _none(request.where or "input")
     system = _system(request) or (_system(config) if config else [])
     offered = values.get("tools") or (config.values.get("tools") if config else None)
-    return Prompt([*system, *asked], _tools(offered), model if isinstance(model, str) else None, sampling)
+    return Prompt([*system, *asked], tools(offered), model if isinstance(model, str) else None, sampling)
 
 
 def _asked(request: Fields) -> list[Message]:
@@ -96,6 +96,9 @@ def _asked(request: Fields) -> list[Message]:
             return _listed(value, request.path(key), role="user" if key == "contents" else None)
         if isinstance(value, Mapping) and (key == "input" or "role" in value):
             return prompt(value, request.path(key)).messages
+    match request.values.get("prompts"):
+        case [str(text)]:  # LangChain's batch of one text
+            return [turn("user", text)]
     return []
 
 
@@ -111,7 +114,8 @@ def _system(request: Fields) -> list[Message]:
     return []
 
 
-def _tools(offered: object) -> str | None:
+def tools(offered: object) -> str | None:
+    """Return offered tools, a list or its JSON text, as JSON text."""
     offered = dialects.unpacked(offered)
     return json_text(offered) if isinstance(offered, list) and offered else None
 

@@ -4,10 +4,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from ingest.errors import SettingsError
+from ingest.readers.anthropic_messages import AnthropicMessages
 from ingest.readers.battles import Battles
+from ingest.readers.gemini import Gemini
 from ingest.readers.hh_rlhf import HHRLHF
 from ingest.readers.langfuse import Langfuse
+from ingest.readers.ollama import Ollama
+from ingest.readers.langsmith import LangSmith
 from ingest.readers.openai_chat import OpenAIChat
+from ingest.readers.openai_completions import OpenAICompletions
+from ingest.readers.openai_responses import OpenAIResponses
 from ingest.readers.reading import Reader
 from ingest.readers.trl_preference import TRLPreference
 from ingest.readers.winnow import Winnow
@@ -15,10 +21,16 @@ from ingest.readers.winnow import Winnow
 READERS: Final[tuple[Reader, ...]] = (
     Winnow(),
     OpenAIChat(),
+    OpenAIResponses(),
+    AnthropicMessages(),
+    OpenAICompletions(),
+    Gemini(),
+    Ollama(),
     HHRLHF(),
     TRLPreference(),
     Battles(),
     Langfuse(),
+    LangSmith(),
 )
 """Every reader; no record is known to two of them (a test proves it on each format's example)."""
 
