@@ -1,0 +1,1 @@
+"""Benchmarks: ratios against named baselines, each behind a gate that both sides computed the same thing."""

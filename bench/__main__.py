@@ -1,0 +1,8 @@
+"""Runs every benchmark at a size that takes minutes.
+
+python -m bench
+"""
+
+from bench import ingest
+
+ingest.main()
