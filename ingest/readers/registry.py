@@ -6,11 +6,14 @@ from typing import Final
 from ingest.errors import SettingsError
 from ingest.readers.anthropic_messages import AnthropicMessages
 from ingest.readers.battles import Battles
+from ingest.readers.chatbotui_export import ChatbotUIExport
+from ingest.readers.chatgpt_export import ChatGPTExport
 from ingest.readers.gemini import Gemini
 from ingest.readers.hh_rlhf import HHRLHF
 from ingest.readers.langfuse import Langfuse
-from ingest.readers.ollama import Ollama
 from ingest.readers.langsmith import LangSmith
+from ingest.readers.librechat import LibreChat
+from ingest.readers.ollama import Ollama
 from ingest.readers.openai_chat import OpenAIChat
 from ingest.readers.openai_completions import OpenAICompletions
 from ingest.readers.openai_responses import OpenAIResponses
@@ -31,6 +34,9 @@ READERS: Final[tuple[Reader, ...]] = (
     Battles(),
     Langfuse(),
     LangSmith(),
+    LibreChat(),
+    ChatGPTExport(),
+    ChatbotUIExport(),
 )
 """Every reader; no record is known to two of them (a test proves it on each format's example)."""
 
