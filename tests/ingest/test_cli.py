@@ -1,0 +1,84 @@
+"""The command line: data on stdout, narration on stderr, one clear error."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def ingest(workspace: Any) -> Callable[..., subprocess.CompletedProcess[str]]:
+    config = workspace.root / "winnow.toml"
+    config.write_text(
+        'lake = "lake"\n[[sources]]\nname = "app"\npath = "logs/*"\n[labels]\nurl = "sqlite:///labels.db"\n'
+    )
+    return lambda *arguments: subprocess.run(
+        [sys.executable, "-m", "ingest", *arguments, "--config", str(config)],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_run_and_status(workspace: Any, ingest: Any, interaction: Any, log: Any) -> None:
+    (workspace.logs / "a.jsonl").write_bytes(log(interaction(1), interaction(1)) + b"bad\n" + b'{"torn"')
+    first = ingest("run")
+    assert first.returncode == 0, first.stderr
+    summary = json.loads(first.stdout)
+    assert first.stdout.count("\n") == 1
+    seconds = summary.pop("seconds")
+    assert seconds > 0
+    run_id = summary.pop("run_id")
+    assert run_id in first.stderr
+    expected = {
+        "files": 1,
+        "lines": 3,
+        "records": 3,
+        "interactions": 1,
+        "feedback": 0,
+        "quarantined": 1,
+        "skipped": 1,
+        "quarantined_by_reason": {"not_json": 1},
+        "skipped_by_reason": {"duplicate": 1},
+        "pending_bytes": 7,
+        "triples": {"total": 0, "new": 0, "removed": 0, "by_signal": {}},
+        "unpaired": {"total": 0},
+        "orphans": 0,
+        "no_pair": {},
+    }
+    assert {name: summary[name] for name in expected} == expected
+    assert "records = interactions + feedback + quarantined + skipped: 3 = 1 + 0 + 1 + 1" in first.stderr
+    again = json.loads(ingest("run").stdout)
+    assert (again["records"], again["pending_bytes"]) == (0, 7)
+    status = ingest("status")
+    assert "not_json 1" in status.stderr
+    assert json.loads(status.stdout) == {
+        "lake": str(workspace.settings.lake),
+        "sources": {
+            "app": {
+                "files": 1, "lines": 3, "records": 3, "interactions": 1, "feedback": 0, "quarantined": 1, "skipped": 1,
+                "quarantined_by_reason": {"not_json": 1}, "skipped_by_reason": {"duplicate": 1},
+            },
+        },
+        "pending_bytes": {str(workspace.logs / "a.jsonl"): 7},
+    }  # fmt: skip
+
+
+def test_a_source_without_files_is_said(ingest: Any) -> None:
+    found = ingest("run")
+    assert found.returncode == 0
+    assert 'Source "app": no file matches' in found.stderr
+
+
+def test_an_error_is_one_line_and_a_code(workspace: Any, ingest: Any, tmp_path: Path) -> None:
+    with workspace.lake.locked("another"):
+        busy = ingest("run")
+    assert (busy.returncode, busy.stdout) == (5, "")
+    assert busy.stderr.splitlines()[-1].startswith("error: Another run holds")
+    assert "Traceback" not in busy.stderr
+    (tmp_path / "winnow.toml").write_text("lakes = 1")
+    wrong = ingest("status")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "lakes" in wrong.stderr

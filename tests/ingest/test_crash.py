@@ -1,0 +1,134 @@
+"""Runs that are killed, for real and anywhere, leave a lake that the next run completes."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest import batch
+from ingest.lake import Lake
+
+Make = Callable[..., dict[str, Any]]
+Log = Callable[..., bytes]
+
+CONFIG = """
+lake = "lake"
+[[sources]]
+name = "app"
+path = "logs/*"
+[limits]
+commit_bytes = 40000
+[labels]
+url = "sqlite:///labels.db"
+"""
+
+
+def fill(workspace: Any, interaction: Make, thumb: Make, log: Log) -> None:
+    """Write 140 interactions, 60 of them in two files, 40 thumbs and 4 bad lines in 4 files; settings as in CONFIG."""
+    for number in range(4):
+        records = [interaction(i, answer="x" * (i % 90)) for i in range(number * 30, number * 30 + 50)]
+        content = log(*records, *(thumb(i, i) for i in range(number * 10, number * 10 + 10))) + b'{"torn":"\n'
+        path = workspace.logs / f"{number}.jsonl"
+        path.write_bytes(content)
+        if number % 2:
+            path.with_suffix(".jsonl.gz").write_bytes(gzip.compress(content))
+            path.unlink()
+    (workspace.root / "winnow.toml").write_text(CONFIG)
+    workspace.limited(commit_bytes=40_000)
+
+
+@pytest.fixture(scope="module")
+def clean() -> dict[str, Any]:
+    """Hold what one whole run over these logs gives; made once."""
+    return {}
+
+
+def check(workspace: Any, clean: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compare with a lake that was made in one go."""
+    if not clean:
+        other = type(workspace)(tmp_path_factory.mktemp("clean"))
+        for path in workspace.logs.iterdir():
+            (other.logs / path.name).write_bytes(path.read_bytes())
+        other.limited(commit_bytes=40_000)
+        other.run()
+        clean.update(rows=other.stable(), accounts=accounts(other))
+        assert [len(clean["rows"][name]) for name in ("interactions", "feedback", "quarantine")] == [140, 40, 4]
+    assert workspace.stable() == clean["rows"]
+    assert accounts(workspace) == clean["accounts"]
+
+
+def accounts(workspace: Any) -> list[tuple[Any, ...]]:
+    """Return what `files` counts, per file; pieces and runs differ with every interruption."""
+    names = ("interactions", "feedback", "quarantined", "skipped", "records", "lines")
+    totals: dict[str, list[int]] = {}
+    for row in workspace.arrow("files").to_pylist():
+        total = totals.setdefault(row["file_id"], [0] * len(names))
+        for i, name in enumerate(names):
+            total[i] += row[name]
+    return sorted((file, *total) for file, total in totals.items())
+
+
+@pytest.mark.parametrize("stop_after", range(1, 9))
+def test_an_end_between_any_two_commits_changes_nothing(
+    workspace: Any, interaction: Make, thumb: Make, log: Log, monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory, clean: dict[str, Any], stop_after: int,
+) -> None:  # fmt: skip
+    """Two batches of four tables: the run ends right after its n-th commit, before the next."""
+    fill(workspace, interaction, thumb, log)
+    append, done = Lake.append, [0]
+
+    def stopping(self: Lake, *args: Any) -> None:
+        if done[0] == stop_after:
+            raise KeyboardInterrupt
+        append(self, *args)
+        done[0] += 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "append", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            workspace.run()
+    workspace.run()
+    check(workspace, clean, tmp_path_factory)
+    assert workspace.run().totals()["lines"] == 0
+
+
+def test_six_real_kills_change_nothing(
+    workspace: Any, interaction: Make, thumb: Make, log: Log, tmp_path_factory: pytest.TempPathFactory,
+    clean: dict[str, Any],
+) -> None:  # fmt: skip
+    """kill -9 at a commit of the log that the process has just begun to write, six times over, then one whole run."""
+    fill(workspace, interaction, thumb, log)
+    command = [sys.executable, "-m", "ingest", "run", "--config", str(workspace.root / "winnow.toml")]
+    kills = 0
+    for kill in range(6):
+        before = sum(1 for _ in workspace.settings.lake.rglob("*.parquet")) if kill else 0
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None:
+            if sum(1 for _ in workspace.settings.lake.rglob("*.parquet")) > before + kill:
+                os.kill(process.pid, signal.SIGKILL)
+                break
+            time.sleep(0.001 * (kill + 1))
+        kills += process.wait() == -signal.SIGKILL
+    assert kills >= 4
+    finished = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    check(workspace, clean, tmp_path_factory)
+    again = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert '"lines": 0, "records": 0' in again.stdout
+
+
+def test_the_data_lands_before_the_position(workspace: Any, interaction: Make, log: Log) -> None:
+    """The other order would lose rows: a position without its rows is never read again."""
+    assert list(batch.KEYS) == ["interactions", "feedback", "quarantine"]
+    (workspace.logs / "a.jsonl").write_bytes(log(interaction(1)))
+    workspace.run()
+    (file_id,) = workspace.rows("files", "file_id")
+    assert workspace.lake.cursors("interactions", [file_id]) == workspace.lake.cursors("files", [file_id])
+    assert not Path(workspace.settings.lake / "quarantine").exists()
