@@ -46,6 +46,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "triples": {"total": found.total, "new": found.new, "removed": found.removed, "by_signal": found.by_signal},
         "unpaired": {"total": found.unpaired_total},
         "orphans": found.orphans,
+        "awaiting_parent": summary.awaiting_parent,
         "no_pair": found.no_pair,
         "seconds": summary.seconds,
     }

@@ -130,6 +130,23 @@ class Lake:
             if replaced.vacuum(dry_run=True, full=True):
                 replaced.vacuum(dry_run=False, full=True)
 
+    def replace(self, table: str, data: pa.Table) -> None:
+        """Replace the rows of `table` that have the keys of `data`, in one commit.
+
+        Raises ContractError and LakeError as `append` does.
+        """
+        _check(table, data.schema)
+        key = _contract(table).names[0]
+        with _writing(table):
+            merge = self._open_or_create(table).merge(
+                data,
+                predicate=f"new.{key} = old.{key}",
+                source_alias="new",
+                target_alias="old",
+                writer_properties=WRITER,
+            )
+            merge.when_matched_update_all().execute()
+
     @contextmanager
     def locked(self, run_id: str) -> Iterator[None]:
         """Hold the lake for one writing run. Raises LakeBusyError, naming the holder, where another run has it."""

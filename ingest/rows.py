@@ -156,7 +156,7 @@ class RowBuilder:
             "sampling": redacted.sampling,
             "prompt_hash": prompt_hash,
             "response_hash": messages_hash(redacted.response),
-            "status": "ok",  # readers skip the others, with the reason
+            "status": read.status,
             "token_ids": read.token_ids if kept else None,
             "token_logprobs": read.token_logprobs if kept else None,
             "consent": consent.stated(read.consent, source),

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from ingest import labels, pairing, scan
+from ingest import labels, pairing, scan, threads
 from ingest.batch import Batch, Tally
 from ingest.errors import LakeError, RecordError, SettingsError
 from ingest.lake import Lake
@@ -43,6 +43,10 @@ class Summary:
     """One per piece of a file that was read."""
     pending: dict[str, int] = field(default_factory=dict)
     """Path -> bytes at its end that wait for the rest of their line."""
+    completed: int = 0
+    """Interactions whose parent came, so that their prompt is whole now."""
+    awaiting_parent: int = 0
+    """Interactions whose parent has not come: their prompt is not whole, and they are part of no triple."""
     paired: pairing.Pairing | None = None
     seconds: float = 0.0
 
@@ -88,6 +92,7 @@ def run(settings: Settings, progress: Progress = lambda _name, _bytes: None) -> 
         reading.read_labels()
         reading.commit()
         summary = reading.summary
+        summary.completed, summary.awaiting_parent = threads.complete(lake)
         summary.paired = pairing.build(lake, run_id)
     summary.seconds = round(time.monotonic() - begun, 3)
     return summary

@@ -150,7 +150,7 @@ INTERACTION: Final = _table(
         ("model_requested", pa.string()),
         ("sampling", pa.string()),  # JSON text: temperature, top_p, seed, ...
         ("finish_reason", pa.string()),
-        ("status", pa.string()),  # "ok" or "error"
+        ("status", pa.string()),  # "ok", or "awaits_parent": the prompt is not whole yet (`ingest.threads`)
         ("token_ids", pa.list_(pa.int32())),  # of the response as sampled, end token included
         (
             "token_logprobs",

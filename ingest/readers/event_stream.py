@@ -1,4 +1,4 @@
-"""Joins a streamed chat completion (server-sent events, `chat.completion.chunk`) into the completion it spells."""
+"""Server-sent events: the objects of any API's stream, and the chat completion that its chunks spell."""
 
 import json
 from collections.abc import Iterator
@@ -84,7 +84,7 @@ def join(body: str, where: str) -> Fields:
     """
     joined: dict[str, object] = {}
     choices: dict[int, _Choice] = {}
-    for chunk in _chunks(body, where):
+    for chunk in events(body, where):
         if chunk.has("error"):
             return Fields({"error": chunk.values["error"]}, where)
         for key in ("id", "model", "created"):
@@ -98,8 +98,8 @@ def join(body: str, where: str) -> Fields:
     return Fields(joined, where)
 
 
-def _chunks(body: str, where: str) -> Iterator[Fields]:
-    """Yield the objects of the `data:` lines up to [DONE]."""
+def events(body: str, where: str) -> Iterator[Fields]:
+    """Yield the objects of the `data:` lines up to [DONE], of any API. Raises RecordError for one that is no object."""
     number = 0
     for line in body.split("\n"):  # not splitlines: JSON text may hold U+2028
         if not line.lstrip().startswith("data:"):

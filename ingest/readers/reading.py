@@ -31,6 +31,8 @@ class Interaction:
     choice_index: int = 0
     conversation_id: str | None = None
     parent_id: str | None = None
+    status: str = "ok"
+    """"awaits_parent" where `prompt` is only what was added after the response that `parent_id` names."""
     turn_index: int | None = None
     user: str | None = None
     """The source's own user id, not yet a pseudonym."""

@@ -10,7 +10,8 @@ WHERE age = 1 AND NOT coalesce(retracted, false);
 
 CREATE TEMP TABLE served AS
 SELECT interaction_id, sibling_group, prompt_hash, response_hash, tools, shown, user_id, consent
-FROM interactions;
+FROM interactions
+WHERE status IS DISTINCT FROM 'awaits_parent';  -- a prompt that is not whole yet compares with nothing
 
 CREATE TEMP TABLE comparisons (
   rule VARCHAR,

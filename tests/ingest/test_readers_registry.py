@@ -51,12 +51,8 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 UNKNOWN: list[tuple[str, dict[str, Any]]] = [
     ("nothing", {}),
     ("chat messages only", {"messages": []}),
-    (
-        "anthropic",
-        {"request": {"messages": []}, "response": {"type": "message", "role": "assistant", "content": []}},
-    ),
-    ("completions", {"request": {"prompt": "a"}, "response": {"object": "text_completion", "choices": []}}),
-    ("another recorded API", {"kind": "gemini", "request": {}, "response_raw": "{}", "status": 200}),
+    ("another recorded API", {"kind": "cohere", "request": {}, "response_raw": "{}", "status": 200}),
+    ("a response without its request", {"id": "resp_1", "object": "response", "output": []}),
     ("kto", {"prompt": "a", "completion": "b", "label": True}),
 ]
 
