@@ -34,7 +34,7 @@ def run(config: Config = None) -> None:
     console = _console()
     with _one_clear_error():
         workspace = settings.load(config)
-        total = sum(path.stat().st_size for source in workspace.sources for path in scan.find(source.path))
+        total = sum(_size(path) for source in workspace.sources for path in scan.find(source.path))
         columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("reading", total=total)
@@ -54,6 +54,14 @@ def status(config: Config = None) -> None:
         found = workspace_status(workspace, Lake(workspace.lake))
         _console().print(workspace_table(found))
         print(json.dumps(found))  # noqa: T201
+
+
+def _size(path: Path) -> int:
+    """Return the file's size; 0 where a rotation has just renamed it."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _console() -> Console:

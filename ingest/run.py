@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from ingest import labels, pairing, scan, threads
@@ -120,9 +121,7 @@ class _Ingestion:
             except FileNotFoundError:  # renamed by a rotation since the glob: the next run reads it by its new name
                 continue
             except OSError as error:
-                raise LakeError(
-                    f"Cannot read {path}: {error.strerror}. Make it readable, or narrow the glob."
-                ) from error
+                raise _unreadable(path, error) from error
             self.summary.files += 1
             self.done_bytes += file.stored_bytes
             self.progress(path.name, self.done_bytes)
@@ -236,9 +235,18 @@ def unread(settings: Settings, lake: Lake) -> Mapping[str, int]:
     positions, behind = Positions.load(lake), {}
     for source in settings.sources:
         for path in scan.find(source.path):
-            file = LogFile(path)
-            if file.stored_bytes and not positions.unchanged(source.name, file):
-                plain = not (file.is_parquet or file.stream.is_archive)
-                read_to = positions.locate(source.name, file)[1] if plain else 0
-                behind[str(path)] = file.stored_bytes - read_to
+            try:
+                file = LogFile(path)
+                if file.stored_bytes and not positions.unchanged(source.name, file):
+                    plain = not (file.is_parquet or file.stream.is_archive)
+                    read_to = positions.locate(source.name, file)[1] if plain else 0
+                    behind[str(path)] = file.stored_bytes - read_to
+            except FileNotFoundError:  # renamed by a rotation since the glob
+                continue
+            except OSError as error:
+                raise _unreadable(path, error) from error
     return behind
+
+
+def _unreadable(path: Path, error: OSError) -> LakeError:
+    return LakeError(f"Cannot read {path}: {error.strerror}. Make it readable, or narrow the glob.")
