@@ -5,6 +5,7 @@ from typing import Final
 
 from ingest.errors import SettingsError
 from ingest.readers.anthropic_messages import AnthropicMessages
+from ingest.readers.arena_log import ArenaLog
 from ingest.readers.battles import Battles
 from ingest.readers.chatbotui_export import ChatbotUIExport
 from ingest.readers.chatgpt_export import ChatGPTExport
@@ -14,6 +15,7 @@ from ingest.readers.langfuse import Langfuse
 from ingest.readers.langsmith import LangSmith
 from ingest.readers.librechat import LibreChat
 from ingest.readers.ollama import Ollama
+from ingest.readers.open_webui import OpenWebUI
 from ingest.readers.openai_chat import OpenAIChat
 from ingest.readers.openai_completions import OpenAICompletions
 from ingest.readers.openai_responses import OpenAIResponses
@@ -37,6 +39,8 @@ READERS: Final[tuple[Reader, ...]] = (
     LibreChat(),
     ChatGPTExport(),
     ChatbotUIExport(),
+    OpenWebUI(),
+    ArenaLog(),
 )
 """Every reader; no record is known to two of them (a test proves it on each format's example)."""
 
