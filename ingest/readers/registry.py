@@ -11,16 +11,22 @@ from ingest.readers.chatbotui_export import ChatbotUIExport
 from ingest.readers.chatgpt_export import ChatGPTExport
 from ingest.readers.gemini import Gemini
 from ingest.readers.hh_rlhf import HHRLHF
+from ingest.readers.kto import KTO
 from ingest.readers.langfuse import Langfuse
 from ingest.readers.langsmith import LangSmith
 from ingest.readers.librechat import LibreChat
+from ingest.readers.llmbar import LLMBar
+from ingest.readers.oasst_tree import OASSTTree
 from ingest.readers.ollama import Ollama
 from ingest.readers.open_webui import OpenWebUI
 from ingest.readers.openai_chat import OpenAIChat
 from ingest.readers.openai_completions import OpenAICompletions
+from ingest.readers.openai_preference import OpenAIPreference
 from ingest.readers.openai_responses import OpenAIResponses
 from ingest.readers.reading import Reader
+from ingest.readers.sharegpt_preference import ShareGPTPreference
 from ingest.readers.trl_preference import TRLPreference
+from ingest.readers.ultrafeedback import UltraFeedback
 from ingest.readers.winnow import Winnow
 
 READERS: Final[tuple[Reader, ...]] = (
@@ -33,6 +39,12 @@ READERS: Final[tuple[Reader, ...]] = (
     Ollama(),
     HHRLHF(),
     TRLPreference(),
+    ShareGPTPreference(),
+    OpenAIPreference(),
+    LLMBar(),
+    KTO(),
+    UltraFeedback(),
+    OASSTTree(),
     Battles(),
     Langfuse(),
     LangSmith(),

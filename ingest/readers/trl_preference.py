@@ -24,8 +24,10 @@ class TRLPreference:
     version: int = 1
 
     def sniff(self, record: Mapping[str, object]) -> bool:
-        """Return whether the record holds a chosen and a rejected side that are not HH-RLHF transcripts."""
-        if "chosen" not in record or "rejected" not in record:
+        """Return whether the record holds a chosen and a rejected side that are of no other format."""
+        if "chosen" not in record or "rejected" not in record or "conversations" in record:
+            return False
+        if "instruction" in record and "prompt" not in record:  # Alpaca's: the sides lack what was asked
             return False
         sides = (record["chosen"], record["rejected"])
         return "prompt" in record or not all(isinstance(s, str) and s.startswith("\n\nHuman: ") for s in sides)

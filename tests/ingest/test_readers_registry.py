@@ -53,7 +53,7 @@ UNKNOWN: list[tuple[str, dict[str, Any]]] = [
     ("chat messages only", {"messages": []}),
     ("another recorded API", {"kind": "cohere", "request": {}, "response_raw": "{}", "status": 200}),
     ("a response without its request", {"id": "resp_1", "object": "response", "output": []}),
-    ("kto", {"prompt": "a", "completion": "b", "label": True}),
+    ("alpaca", {"instruction": "a", "input": "", "chosen": "It is b", "rejected": "It is c"}),
 ]
 
 

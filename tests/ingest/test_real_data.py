@@ -166,7 +166,8 @@ def test_prompts_with_several_answers(shared_data: Path) -> None:
     an answer without a body beside one with it; the others' answers differ in ids, signatures, probabilities,
     reasoning, empty fields, or in how a stream was cut.
     """
-    recorded, said = defaultdict(set), defaultdict(set)
+    recorded: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    said: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for record in lines(shared_data / CALLS):
         if record["status"] != 200:
             continue
