@@ -192,6 +192,7 @@ def _trainer(config: RunConfig, policy: Policy, pairs: PairDataset, progress: Pr
         logging_first_step=True,
         logging_nan_inf_filter=False,
         eval_strategy="epoch" if pairs.rows_of("validation") else "no",
+        eval_on_start=bool(pairs.rows_of("validation")),
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,

@@ -128,7 +128,7 @@ def test_metrics_are_logged_under_trls_names(ran: Ran) -> None:
     names |= {"logps/chosen", "logps/rejected"}
 
     assert [line["step"] for line in training] == [1, 10, 20]
-    assert [line["step"] for line in evaluations] == [12, 24]  # after each epoch
+    assert [line["step"] for line in evaluations] == [0, 12, 24]  # before training and after each epoch
     assert all(names <= set(line) for line in training)
     assert all({f"eval_{name}" for name in names} <= set(line) for line in evaluations)
     assert training[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
