@@ -23,6 +23,8 @@ from ingest.readers.openai_chat import OpenAIChat
 from ingest.readers.openai_completions import OpenAICompletions
 from ingest.readers.openai_preference import OpenAIPreference
 from ingest.readers.openai_responses import OpenAIResponses
+from ingest.readers.openinference import OpenInference
+from ingest.readers.otel_genai import OTelGenAI
 from ingest.readers.reading import Reader
 from ingest.readers.sharegpt_preference import ShareGPTPreference
 from ingest.readers.trl_preference import TRLPreference
@@ -53,6 +55,8 @@ READERS: Final[tuple[Reader, ...]] = (
     ChatbotUIExport(),
     OpenWebUI(),
     ArenaLog(),
+    OpenInference(),
+    OTelGenAI(),
 )
 """Every reader; no record is known to two of them (a test proves it on each format's example)."""
 
