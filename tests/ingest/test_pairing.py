@@ -533,8 +533,8 @@ def test_every_rule_is_documented_with_its_version(repository: Path) -> None:
 
 
 PINNED = {
-    "choice@v1": "ebeae50c0c86",
-    "label@v1": "4b106ccaf115",
+    "choice@v1": "5b1c34f4524f",
+    "label@v1": "bf4defe32348",
     "edit@v1": "8c041260c579",
     "sibling_thumbs@v1": "a4ce23311b58",
     "lone_thumb@v1": "751caf22b9d5",
