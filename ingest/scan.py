@@ -210,7 +210,6 @@ def _line(span: Span) -> Line:
         problem = RecordError("oversized", f"The line has {span.length} bytes. Raise limits.line_bytes to read it.")
         return Line(span.start, span.end, span.length, span.raw, problem=problem)
     raw = span.raw.removeprefix(BOM) if span.start == 0 else span.raw
-    raw = raw.lstrip(b"\0")  # a hole: the writer went on behind where the file was cut
     if not raw.strip():
         return Line(span.start, span.end, span.length, span.raw)
     try:

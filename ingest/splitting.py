@@ -54,6 +54,12 @@ class _Held:
         if self.length > self.limit:
             self._parts = [b"".join(self._parts)[-KEPT_BYTES:]]
 
+    def add_behind_hole(self, part: bytes) -> int:
+        """Add `part` without the NULs that a record would begin with, and return how many these are."""
+        record = part if self.length else part.lstrip(b"\0")
+        self.add(record)
+        return len(part) - len(record)
+
     def take(self) -> tuple[bytes, int]:
         """Return what is held and its full length, and begin anew."""
         raw, length = b"".join(self._parts), self.length
@@ -64,16 +70,20 @@ class _Held:
 
 
 def lines(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[Span]:
-    """Yield the lines of `blocks`, whose first byte stands at `offset`; the last may lack its newline."""
+    """Yield the lines of `blocks`, whose first byte stands at `offset`; the last may lack its newline.
+
+    NULs before a line are no part of it: they fill the hole that is left when a file is cut to nothing and its writer
+    goes on at its old offset. Such a hole may be as long as the file was.
+    """
     held = _Held(limit)
     for block in blocks:
         *whole, rest = block.split(b"\n")
         for part in whole:
-            held.add(part)
+            offset += held.add_behind_hole(part)
             raw, length = held.take()
             yield Span(offset, length, raw, ended=True, separator=1)
             offset += length + 1
-        held.add(rest)
+        offset += held.add_behind_hole(rest)
     if held.length:
         raw, length = held.take()
         yield Span(offset, length, raw, ended=False)

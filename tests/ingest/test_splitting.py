@@ -19,19 +19,22 @@ def blocks(text: bytes, cuts: list[int]) -> Iterator[bytes]:
     return (text[a:b] for a, b in itertools.pairwise(places))
 
 
-@given(st.binary(max_size=80), st.lists(st.integers(0, 80)))
-def test_lines_are_those_of_bytes_split(text: bytes, cuts: list[int]) -> None:
+@given(st.lists(st.sampled_from([b"\0", b"\n", b"a", b"bc", b"\xff" * 9])).map(b"".join), st.lists(st.integers(0, 80)))
+def test_lines_are_those_of_bytes_split_without_the_holes_before_them(text: bytes, cuts: list[int]) -> None:
     spans = list(lines(blocks(text, cuts), 100, LIMIT))
-    expected = text.split(b"\n")
+    expected = [line.lstrip(b"\0") for line in text.split(b"\n")]
     if not expected[-1]:
         expected.pop()
     assert [s.length for s in spans] == [len(line) for line in expected]
     assert [s.raw for s in spans if not s.oversized] == [line for line in expected if len(line) <= LIMIT]
     assert all(line.endswith(s.raw) for s, line in zip(spans, expected, strict=True))
     assert [s.ended for s in spans] == [True] * text.count(b"\n") + [False] * (len(spans) - text.count(b"\n"))
-    # Spans cover the text without gap or overlap.
-    assert [s.start for s in spans] == [100, *(s.end for s in spans)][: len(spans)]
-    assert (spans[-1].end if spans else 100) == 100 + len(text)
+    # What the spans do not cover are holes; none overlaps another.
+    left = bytearray(text)
+    for span, line in zip(spans, expected, strict=True):
+        assert left[span.start - 100 : span.start - 100 + span.length] == line
+        left[span.start - 100 : span.end - 100] = b"\0" * (span.end - span.start)
+    assert not left.strip(b"\0")
 
 
 def test_an_oversized_line_is_not_held() -> None:
