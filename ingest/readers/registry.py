@@ -10,11 +10,13 @@ from ingest.readers.battles import Battles
 from ingest.readers.chatbotui_export import ChatbotUIExport
 from ingest.readers.chatgpt_export import ChatGPTExport
 from ingest.readers.gemini import Gemini
+from ingest.readers.helicone import Helicone
 from ingest.readers.hh_rlhf import HHRLHF
 from ingest.readers.kto import KTO
 from ingest.readers.langfuse import Langfuse
 from ingest.readers.langsmith import LangSmith
 from ingest.readers.librechat import LibreChat
+from ingest.readers.litellm import LiteLLM
 from ingest.readers.llmbar import LLMBar
 from ingest.readers.oasst_tree import OASSTTree
 from ingest.readers.ollama import Ollama
@@ -39,6 +41,8 @@ READERS: Final[tuple[Reader, ...]] = (
     OpenAICompletions(),
     Gemini(),
     Ollama(),
+    LiteLLM(),
+    Helicone(),
     HHRLHF(),
     TRLPreference(),
     ShareGPTPreference(),
