@@ -19,7 +19,10 @@ from rich.table import Table
 SAMPLE: Final = Path(__file__).resolve().parent / "sample"
 CONFIG: Final = SAMPLE / "winnow.toml"
 RECIPE: Final = SAMPLE / "recipe.toml"
-TRAINING: Final = ("--learning-rate", "5e-4", "--epochs", "3", "--batch-size", "16", "--seed", "0")
+TRAINING: Final = (
+    *("--learning-rate", "1e-3", "--epochs", "3", "--seed", "0"),
+    *("--batch-size", "16", "--gradient-accumulation", "2"),
+)
 """A model of a million weights wants a far larger step than the default, which suits billions."""
 NARRATION: Final = Console(stderr=True)
 
