@@ -3,11 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from ingest.readers import conversations, dialects
 from ingest.readers.chat import SAMPLING
 from ingest.readers.reading import Interaction, Reading
 from ingest.schema import canonical_json
+
+QUESTIONS: Final = frozenset(
+    {"question", "query", "prompt", "message", "input", "text", "request", "user_input", "user_message", "user_query"}
+)
+"""Names of a function's one argument that is what its user said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,3 +88,13 @@ def sampling(parameters: object) -> str | None:
         return None
     kept = {key: parameters[key] for key in SAMPLING if parameters.get(key) is not None}
     return canonical_json(kept).decode() if kept else None
+
+
+def question(arguments: object) -> object:
+    """Return what a traced function was asked: its one argument, where the name says so, else all arguments."""
+    given = dialects.unpacked(arguments)
+    if isinstance(given, Mapping):
+        told = [(key, value) for key, value in given.items() if key != "self"]
+        if len(told) == 1 and told[0][0] in QUESTIONS and isinstance(told[0][1], str):
+            return told[0][1]
+    return given

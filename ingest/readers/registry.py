@@ -18,6 +18,7 @@ from ingest.readers.langsmith import LangSmith
 from ingest.readers.librechat import LibreChat
 from ingest.readers.litellm import LiteLLM
 from ingest.readers.llmbar import LLMBar
+from ingest.readers.mlflow_traces import MLflowTraces
 from ingest.readers.oasst_tree import OASSTTree
 from ingest.readers.ollama import Ollama
 from ingest.readers.open_webui import OpenWebUI
@@ -31,6 +32,7 @@ from ingest.readers.reading import Reader
 from ingest.readers.sharegpt_preference import ShareGPTPreference
 from ingest.readers.trl_preference import TRLPreference
 from ingest.readers.ultrafeedback import UltraFeedback
+from ingest.readers.weave import Weave
 from ingest.readers.winnow import Winnow
 
 READERS: Final[tuple[Reader, ...]] = (
@@ -61,6 +63,8 @@ READERS: Final[tuple[Reader, ...]] = (
     ArenaLog(),
     OpenInference(),
     OTelGenAI(),
+    MLflowTraces(),
+    Weave(),
 )
 """Every reader; no record is known to two of them (a test proves it on each format's example)."""
 
