@@ -126,12 +126,10 @@ class Lake:
         _check(table, reader.schema)
         with _writing(table):
             write_deltalake(self._open_or_create(table), reader, mode="overwrite", writer_properties=WRITER)
-            replaced = DeltaTable(str(self.path / table))
-            if replaced.vacuum(dry_run=True, full=True):
-                replaced.vacuum(dry_run=False, full=True)
+            _delete_replaced(self.path / table)
 
     def replace(self, table: str, data: pa.Table) -> None:
-        """Replace the rows of `table` that have the keys of `data`, in one commit.
+        """Replace the rows of `table` that have the keys of `data`, in one commit; old files go as in `overwrite`.
 
         Raises ContractError and LakeError as `append` does.
         """
@@ -146,6 +144,7 @@ class Lake:
                 writer_properties=WRITER,
             )
             merge.when_matched_update_all().execute()
+            _delete_replaced(self.path / table)
 
     @contextmanager
     def locked(self, run_id: str) -> Iterator[None]:
@@ -192,6 +191,13 @@ class Lake:
             self.path.chmod(0o700)
         except OSError as error:
             raise LakeError(f"Cannot make the lake's folder {self.path}: {error.strerror}. Name another.") from error
+
+
+def _delete_replaced(path: Path) -> None:
+    """Delete the files of the table at `path` that were replaced longer ago than a reader may hold them."""
+    table = DeltaTable(str(path))
+    if table.vacuum(dry_run=True, full=True):
+        table.vacuum(dry_run=False, full=True)
 
 
 def _contract(table: str) -> pa.Schema:

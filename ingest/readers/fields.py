@@ -46,8 +46,8 @@ class Fields:
         self.where = where
 
     def path(self, key: str) -> str:
-        """Return the field's name from the record down: "request.messages[0].content"."""
-        return f"{self.where}.{key}" if self.where else key
+        """Return the field's name from the record down: "request.messages[0].content"; "" is an item itself."""
+        return ".".join(name for name in (self.where, key) if name)
 
     def bad(self, key: str, expected: str) -> NoReturn:
         """Raise: the field's type is allowed, its value is not."""

@@ -21,7 +21,7 @@ class TRLPreference:
     """The reader of the format."""
 
     name: str = "trl_preference"
-    version: int = 1
+    version: int = 2
 
     def sniff(self, record: Mapping[str, object]) -> bool:
         """Return whether the record holds a chosen and a rejected side that are of no other format."""

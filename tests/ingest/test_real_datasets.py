@@ -10,7 +10,9 @@ import pytest
 
 from ingest import settings
 from ingest.lake import Lake
+from ingest.readers import registry
 from ingest.run import Summary, run
+from ingest.scan import LogFile, find
 
 pytestmark = pytest.mark.real_data
 
@@ -85,6 +87,20 @@ def test_a_run_accounts_for_every_row(
     assert summary.quarantined() == {}
     assert records == interactions + feedback + duplicates
     assert ask(workspace, f"SELECT DISTINCT reader FROM interactions WHERE source = '{name}'") == [(reader,)]
+
+
+FILES = [*SETS.items(), ("calls", "logs/llm_calls.jsonl.gz"), ("hh", "preferences/hh-rlhf-harmless-base-test.jsonl.gz")]
+
+
+@pytest.mark.parametrize("pattern", [file[1] for file in FILES], ids=[file[0] for file in FILES])
+def test_every_record_is_known_to_one_reader_alone(pattern: str, shared_data: Path) -> None:
+    records = 0
+    for path in find(str(shared_data / pattern)):
+        for line in LogFile(path).lines(0, 1 << 26, settled=True):
+            assert line.record is not None
+            assert sum(reader.sniff(line.record) for reader in registry.READERS) == 1
+            records += 1
+    assert records >= 100
 
 
 PROMPTS = [("dpo_en", 295), ("dpo_zh", 289), ("adversarial", 318), ("natural", 100), ("processed", 339)]
