@@ -166,7 +166,7 @@ def _role(item: Fields, default: str | None, tools: set[str] | frozenset[str]) -
     known = ALIASES.get(stated, stated) if isinstance(stated, str) else None
     if known in ROLES:
         return str(known)
-    if item.has("role") and stated in tools:
+    if isinstance(stated, str) and item.has("role") and stated in tools:
         return "tool"
     if item.has("role") or default is None:
         item.bad("role", "one of " + ", ".join(ROLES))

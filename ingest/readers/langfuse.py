@@ -20,8 +20,8 @@ from ingest.readers.parts import Parts
 from ingest.readers.reading import Feedback, Reading, Ref
 
 GENERATION: Final = "GENERATION"
-KINDS: Final = frozenset(
-    {GENERATION, "SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL"}
+KINDS: Final = (
+    *(GENERATION, "SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL"),
 )
 """Types of observations."""
 SCORE_KINDS: Final = ("NUMERIC", "BOOLEAN", "CATEGORICAL", "CORRECTION", "TEXT")
@@ -64,9 +64,9 @@ def _first(rows: object) -> list[object]:
 def _kind(record: Mapping[str, object]) -> str | None:
     """Return what a row is, by its keys: "observation", "score", "trace" or None."""
     in_trace = "traceId" in record or "trace_id" in record
-    if record.get("type") in KINDS and ("startTime" in record or "start_time" in record) and in_trace:
+    if str(record.get("type")) in KINDS and ("startTime" in record or "start_time" in record) and in_trace:
         return "observation"
-    if (record.get("dataType") or record.get("data_type")) in SCORE_KINDS and "name" in record and "value" in record:
+    if str(record.get("dataType") or record.get("data_type")) in SCORE_KINDS and "name" in record and "value" in record:
         return "score"
     stated = "timestamp" in record and "input" in record and "output" in record and "id" in record
     known = ("projectId", "project_id", "bookmarked", "htmlPath", "environment")
