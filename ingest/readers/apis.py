@@ -5,7 +5,6 @@ Loggers that stand between client and provider (LiteLLM, Helicone) keep the bodi
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -39,13 +38,10 @@ def read(request: Mapping[str, object], response: Mapping[str, object]) -> Readi
     raise RecordError("bad_value", "request and response: expected the bodies of an API that has a reader")
 
 
-def with_sampling(interactions: Iterable[Interaction], **more: object) -> tuple[Interaction, ...]:
-    """Return the interactions with more stated about how they were drawn; what is None is left out."""
-    stated = {key: value for key, value in more.items() if value is not None}
-    return tuple(
-        replace(one, sampling=canonical_json(json.loads(one.sampling or "{}") | stated).decode()) if stated else one
-        for one in interactions
-    )
+def mark_cached(interactions: Iterable[Interaction]) -> None:
+    """State in `sampling` that the answers came from a cache: nothing was drawn."""
+    for one in interactions:
+        one.sampling = canonical_json(json.loads(one.sampling or "{}") | {"cache_hit": True}).decode()
 
 
 def zoned_time(fields: Fields, key: str) -> datetime | None:

@@ -47,7 +47,9 @@ class Fields:
 
     def path(self, key: str) -> str:
         """Return the field's name from the record down: "request.messages[0].content"; "" is an item itself."""
-        return ".".join(name for name in (self.where, key) if name)
+        if not self.where:
+            return key
+        return f"{self.where}.{key}" if key else self.where
 
     def bad(self, key: str, expected: str) -> NoReturn:
         """Raise: the field's type is allowed, its value is not."""

@@ -5,7 +5,6 @@ said of it is kept.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from ingest.errors import RecordError
@@ -56,9 +55,11 @@ def _served(row: Fields) -> Reading:
     if not request or not response:
         return Reading(skipped="no_response" if request else "no_prompt")
     found = apis.read(request, response)
-    cached = True if row.name("cache_reference_id") not in (None, NO_CACHE) else None
-    served = apis.with_sampling(found.interactions, cache_hit=cached)
-    return replace(found, interactions=tuple(_stated(row, one) for one in served))
+    if row.name("cache_reference_id") not in (None, NO_CACHE):
+        apis.mark_cached(found.interactions)
+    for one in found.interactions:
+        _state(row, one)
+    return found
 
 
 def _body(row: Fields, key: str) -> Mapping[str, object]:
@@ -71,19 +72,16 @@ def _body(row: Fields, key: str) -> Mapping[str, object]:
     return value
 
 
-def _stated(row: Fields, one: Interaction) -> Interaction:
-    """Return the interaction with what Helicone states around the exchange."""
+def _state(row: Fields, one: Interaction) -> None:
+    """Add to the interaction what Helicone states around the exchange."""
     properties = row.maybe_child("request_properties") or Fields({})
-    return replace(
-        one,
-        source_id=row.text("request_id"),
-        conversation_id=properties.maybe_id("Helicone-Session-Id"),
-        user=row.maybe_id("request_user_id") or one.user,
-        model=one.model or row.name("response_model"),
-        model_requested=one.model_requested or row.name("request_model"),
-        latency_ms=row.maybe_number("delay_ms"),
-        event_time=apis.zoned_time(row, "request_created_at") or one.event_time,
-    )
+    one.source_id = row.text("request_id")
+    one.conversation_id = properties.maybe_id("Helicone-Session-Id")
+    one.user = row.maybe_id("request_user_id") or one.user
+    one.model = one.model or row.name("response_model")
+    one.model_requested = one.model_requested or row.name("request_model")
+    one.latency_ms = row.maybe_number("delay_ms")
+    one.event_time = apis.zoned_time(row, "request_created_at") or one.event_time
 
 
 def _add_thumb(row: Fields, parts: Parts) -> None:

@@ -5,7 +5,6 @@ Messages and response are of any API that LiteLLM speaks; what it was told not t
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from ingest.readers import apis
@@ -17,6 +16,9 @@ SENTINELS: Final = {"redacted-by-litellm": "redacted_by_litellm", "default-messa
 
 TEXTS: Final = ("completion", "responses", "anthropic_messages", "generate_content")
 """What the type of a call that draws text contains: acompletion, atext_completion, aresponses, ..."""
+
+NESTING: Final = ("content", "text", "message", "choices", "output", "parts", "candidates")
+"""Fields of messages and responses within which a text stands."""
 
 _CODE: Final = re.compile(r"[1-9][0-9]{2}")
 _TYPE: Final = re.compile(r"[a-z_]{1,40}")
@@ -38,9 +40,11 @@ class LiteLLM:
         if (reason := _unanswered(row)) is not None:
             return Reading(skipped=reason)
         found = apis.read(_request(row), row.child("response").values)
-        cached = True if _is_cached(row) else None
-        served = apis.with_sampling(found.interactions, cache_hit=cached)
-        return replace(found, interactions=tuple(_stated(row, one, len(served)) for one in served))
+        if _is_cached(row):
+            apis.mark_cached(found.interactions)
+        for one in found.interactions:
+            _state(row, one, len(found.interactions))
+        return found
 
 
 def _unanswered(row: Fields) -> str | None:
@@ -64,13 +68,13 @@ def _sentinel(value: object) -> str | None:
     waiting = [value]
     while waiting:
         inner = waiting.pop()
-        if isinstance(inner, str) and inner in SENTINELS:
-            return inner
-        if isinstance(inner, list):
+        if isinstance(inner, str):
+            if inner in SENTINELS:
+                return inner
+        elif isinstance(inner, list):
             waiting += inner
-        elif isinstance(inner, Mapping):
-            keys = ("content", "text", "message", "choices", "output", "parts", "candidates")
-            waiting += [inner[key] for key in keys if key in inner]
+        elif isinstance(inner, dict):
+            waiting += [below for key in NESTING if (below := inner.get(key))]
     return None
 
 
@@ -108,17 +112,14 @@ def _is_cached(row: Fields) -> bool:
     return row.values.get("cache_hit") in (True, "True", "true")
 
 
-def _stated(row: Fields, one: Interaction, choices: int) -> Interaction:
-    """Return the interaction with what the payload states around the exchange."""
+def _state(row: Fields, one: Interaction, choices: int) -> None:
+    """Add to the interaction what the payload states around the exchange."""
+    one.source_id = row.text("id")
+    one.conversation_id = row.name("trace_id")
+    one.user = row.maybe_id("end_user") or one.user
+    one.model = one.model or row.name("model")
+    one.tokens_in = one.tokens_in or row.maybe_integer("prompt_tokens") or None
     tokens_out = row.maybe_integer("completion_tokens") or None
-    return replace(
-        one,
-        source_id=row.text("id"),
-        conversation_id=row.name("trace_id"),
-        user=row.maybe_id("end_user") or one.user,
-        model=one.model or row.name("model"),
-        tokens_in=one.tokens_in or row.maybe_integer("prompt_tokens") or None,
-        tokens_out=one.tokens_out or (tokens_out if choices == 1 else None),
-        latency_ms=apis.milliseconds_between(row, "startTime", "endTime"),
-        event_time=apis.zoned_time(row, "startTime") or one.event_time,
-    )
+    one.tokens_out = one.tokens_out or (tokens_out if choices == 1 else None)
+    one.latency_ms = apis.milliseconds_between(row, "startTime", "endTime")
+    one.event_time = apis.zoned_time(row, "startTime") or one.event_time
