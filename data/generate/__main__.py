@@ -5,12 +5,9 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Final
 
 from data.generate import deployed, plan, writing
 from data.generate.tokens import Codec
-
-THREADS: Final = 2
 
 
 def main() -> int:
@@ -20,7 +17,6 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=writing.SAMPLE, help="folder to write (default: data/sample)")
     arguments = parser.parse_args()
     model: Path = arguments.output / "model"
-    deployed.torch.set_num_threads(THREADS)
     world = plan.deployment()
     if arguments.keep_model:
         codec = Codec.loaded(model)

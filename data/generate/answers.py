@@ -7,15 +7,18 @@ from data.generate import catalogue
 from data.generate.catalogue import TOPICS, Topic
 from data.generate.rows import Draft
 
-KIND_QUALITY: Final = {"specific": 3.0, "vague": 1.0, "off_topic": 0.0}
-"""specific: the asked topic's own menu, act and number. off_topic: another topic's. vague: nobody's."""
+KIND_QUALITY: Final = {"specific": 3.0, "vague": 0.2, "off_topic": 0.0}
+"""specific: the asked topic's own menu, act and number. off_topic: another topic's. vague: nobody's.
+
+The last two help about as little; between them the tone decides.
+"""
 TONE_QUALITY: Final = {"warm": 1.2, "plain": 0.6, "curt": 0.0}
 FILLER_SHARE: Final = 0.3
 
 SKILL: Final = {
-    "support-1": {"specific": 0.30, "vague": 0.40, "off_topic": 0.30},
-    "support-2": {"specific": 0.45, "vague": 0.33, "off_topic": 0.22},
-    "support-3": {"specific": 0.58, "vague": 0.26, "off_topic": 0.16},
+    "support-1": {"specific": 0.32, "vague": 0.48, "off_topic": 0.20},
+    "support-2": {"specific": 0.45, "vague": 0.40, "off_topic": 0.15},
+    "support-3": {"specific": 0.56, "vague": 0.33, "off_topic": 0.11},
 }
 """Model version -> share of each kind of answer; versions get better, none is good."""
 TONE: Final = {

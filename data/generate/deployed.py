@@ -12,13 +12,12 @@ import torch
 from rich.progress import track
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from data.generate.tokens import CHAT_TEMPLATE, END, PAD, Codec
+from data.generate.tokens import CHAT_TEMPLATE, END, PAD, POSITIONS, Codec
 
 SEED: Final = 3
-EPOCHS: Final = 6
+EPOCHS: Final = 7
 LEARNING_RATE: Final = 4e-3
 BATCH_TOKENS: Final = 2048
-POSITIONS: Final = 512
 
 
 def save_tokenizer(codec: Codec, folder: Path) -> None:
@@ -37,6 +36,7 @@ def save_tokenizer(codec: Codec, folder: Path) -> None:
 def train(codec: Codec, conversations: Sequence[Sequence[int]], folder: Path) -> None:
     """Train on token ids of whole conversations, and write the model directory."""
     torch.manual_seed(SEED)
+    torch.set_num_threads(2)
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=codec.tokenizer.get_vocab_size(),
@@ -65,6 +65,7 @@ def train(codec: Codec, conversations: Sequence[Sequence[int]], folder: Path) ->
         schedule.step()
         optimizer.zero_grad()
     model.eval().to(torch.bfloat16).save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
     save_tokenizer(codec, folder)
 
 
@@ -95,6 +96,7 @@ def token_logprobs(folder: Path, pairs: Sequence[tuple[list[int], list[int]]]) -
 
     One row at a time: padding would change the order of additions, and with it the last digits.
     """
+    torch.set_num_threads(1)  # rows this small only wait for each other
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     scored = []
     with torch.inference_mode():

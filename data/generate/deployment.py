@@ -1,4 +1,4 @@
-"""The fictional deployment: users, versions, conversations. Collects exchanges and feedback in the order they happen."""
+"""The fictional deployment: users, versions, conversations. Collects exchanges and feedback as they happen."""
 
 import random
 from dataclasses import dataclass, field

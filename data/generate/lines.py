@@ -115,7 +115,7 @@ def _max_tokens(exchange: Exchange, codec: Codec) -> int:
     for draft in exchange.drafts:
         length = len(codec.ids(draft.text))
         if draft.finish_reason == "length" or length > 200:
-            return length if draft.finish_reason == "length" else 4096
+            return length if draft.finish_reason == "length" else 16_384
     return 200
 
 

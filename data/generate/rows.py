@@ -15,7 +15,7 @@ class Draft:
 
     text: str
     quality: float
-    """What a voter sees of it, see `answers.quality`; in [0, 4.2]."""
+    """What a voter sees of it, see answers.py; in [0, 4.2]."""
     finish_reason: str = "stop"
 
     @property

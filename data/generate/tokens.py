@@ -11,6 +11,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from data.generate.rows import Messages
 
 VOCABULARY: Final = 2048
+POSITIONS: Final = 512
+"""Tokens of a conversation, at most."""
 PAD: Final = "<|pad|>"
 END: Final = "<|end|>"
 SPECIAL: Final = (PAD, END, "<|system|>", "<|user|>", "<|assistant|>")

@@ -1,5 +1,6 @@
 """What a reader, a pairing rule and a curator must find in the sample: counted here without any of Winnow's code."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -118,8 +119,8 @@ def _pairs(world: Deployment) -> dict[str, Any]:
     found = {
         "choice": _choices(served, events),
         "edit": _edits(served, events),
-        "sibling_thumbs": _siblings(served, events, "thumb"),
-        "rating": _siblings(served, events, "rating"),
+        "sibling_thumbs": _thumbs(served, events),
+        "rating": _ratings(served, events),
         "regenerate": _regenerations(served, events),
     }
     return {
@@ -144,12 +145,16 @@ def _row(names: tuple[str, str], ids: list[str]) -> list[object]:
     return [*names, sorted(set(ids))]
 
 
+def _named(event: Event) -> str:
+    return f"{event.id}/{event.revision}"
+
+
 def _choices(served: _Served, events: list[Event]) -> Found:
     found: Found = {}
     for event in events:
         if event.signal == "choice":
             for other in event.others:
-                _add(found, served.key(event.target, other), (_name(event.target), _name(other)), [event.id])
+                _add(found, served.key(event.target, other), (_name(event.target), _name(other)), [_named(event)])
     return found
 
 
@@ -158,24 +163,41 @@ def _edits(served: _Served, events: list[Event]) -> Found:
     for event in events:
         if event.signal == "edit" and event.text != served.text(event.target):
             key = (served.exchange[event.target].messages, event.text, served.text(event.target))
-            _add(found, key, (f"edit {event.id}", _name(event.target)), [event.id])
+            _add(found, key, (f"edit {event.id}", _name(event.target)), [_named(event)])
     return found
 
 
-def _siblings(served: _Served, events: list[Event], signal: str) -> Found:
-    """Return higher over lower value, among answers to one prompt in one conversation, by one rater."""
+def _thumbs(served: _Served, events: list[Event]) -> Found:
+    """Return thumb up over thumb down, and over shown but unrated, among answers at one point of a conversation."""
+    thumbs = {event.target: event for event in events if event.signal == "thumb"}
+    points: dict[Key, list[Ref]] = defaultdict(list)
+    for ref, exchange in served.exchange.items():
+        points[exchange.conversation_id, exchange.messages].append(ref)
+    found: Found = {}
+    for refs in points.values():
+        rated = {served.text(ref) for ref in refs if ref in thumbs}
+        for high in (ref for ref in refs if ref in thumbs and thumbs[ref].value == 1):
+            for low in refs:
+                event = thumbs.get(low)
+                if (event is None and served.text(low) not in rated) or (event is not None and event.value == -1):
+                    ids = [_named(thumbs[high]), *([_named(event)] if event else [])]
+                    _add(found, served.key(high, low), (_name(high), _name(low)), ids)
+    return found
+
+
+def _ratings(served: _Served, events: list[Event]) -> Found:
+    """Return more stars over fewer, among answers at one point of a conversation, by one rater."""
     groups: dict[Key, list[Event]] = defaultdict(list)
     for event in events:
-        if event.signal == signal and event.target in served.exchange:
+        if event.signal == "rating" and event.target in served.exchange:
             exchange = served.exchange[event.target]
             groups[exchange.conversation_id, exchange.messages, event.rater].append(event)
     found: Found = {}
     for group in groups.values():
-        for high in group:
-            for low in group:
-                if (high.value or 0.0) > (low.value or 0.0):
-                    names = (_name(high.target), _name(low.target))
-                    _add(found, served.key(high.target, low.target), names, [high.id, low.id])
+        for high, low in itertools.permutations(group, 2):
+            if (high.value or 0.0) > (low.value or 0.0):
+                key = served.key(high.target, low.target)
+                _add(found, key, (_name(high.target), _name(low.target)), [_named(high), _named(low)])
     return found
 
 
@@ -184,14 +206,14 @@ def _regenerations(served: _Served, events: list[Event]) -> Found:
     for event in events:
         if event.signal == "regenerate":
             new = event.others[0]
-            _add(found, served.key(new, event.target), (_name(new), _name(event.target)), [event.id])
+            _add(found, served.key(new, event.target), (_name(new), _name(event.target)), [_named(event)])
     return found
 
 
 def _lone_thumbs(events: list[Event], paired: Found) -> dict[str, int]:
     """Return how many thumbs no sibling answers; orphans are not among them."""
     used = {event for _, ids in paired.values() for event in ids}
-    lone = [e for e in events if e.signal == "thumb" and e.id not in used and not e.target[0].startswith("int-9")]
+    lone = [e for e in events if e.signal == "thumb" and _named(e) not in used and not e.target[0].startswith("int-9")]
     return {"up": sum(e.value == 1 for e in lone), "down": sum(e.value == -1 for e in lone)}
 
 

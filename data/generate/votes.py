@@ -4,6 +4,7 @@ A vote is drawn from P(first wins) = sigmoid(QUALITY_LOGIT * (quality difference
 of words)); afterwards FLIPPED of the ordinary votes are turned round.
 """
 
+import itertools
 import math
 from datetime import datetime
 from typing import Final
@@ -13,13 +14,15 @@ from data.generate.answers import close_pair
 from data.generate.deployment import Chat, Deployment, Pair
 from data.generate.rows import Draft, Ref
 
-QUALITY_LOGIT: Final = 3.5
-LENGTH_LOGIT: Final = 0.6
+QUALITY_LOGIT: Final = 4.0
+LENGTH_LOGIT: Final = 1.0
 """The planted length bias: logits for ten words more."""
 FLIPPED: Final = 0.10
 GAP: Final = 1.0
 """Quality difference that most pairs have at least; CLOSE of them have none, so that only length speaks."""
-CLOSE: Final = 0.07
+CLOSE: Final = 0.06
+LONG_CHARS: Final = 33_000
+"""A runaway answer repeats itself to more characters than this: too long to train on, short enough for a line."""
 
 
 def probability(first: Draft, second: Draft, *, length_logit: float = LENGTH_LOGIT) -> float:
@@ -106,7 +109,7 @@ def several(world: Deployment, moment: datetime, *, voters: int, against: int) -
     """The same pair judged by more than one user, `against` of them against the drawn vote."""
     pair = show(world, world.chat(moment))
     left_wins = drawn(world, pair)
-    others = []
+    others: list[str] = []
     while len(others) < voters - 1:
         rater = world.user(other_than=pair.chat.user)
         if rater not in others:
@@ -152,15 +155,15 @@ def copied(world: Deployment, moment: datetime, *, nearly: bool) -> None:
 
 def _nearly(world: Deployment, text: str) -> str:
     """Return `text` with one word or punctuation mark changed."""
-    changes = (
-        lambda t: t.replace("?", "??", 1) if "?" in t else t.rstrip(".") + "!",
-        lambda t: t + " Regards",
-        lambda t: "Um, " + t,
-        lambda t: t.replace(" my ", " our ", 1) if " my " in t else t + " ok",
-        lambda t: t.replace(". ", "; ", 1) if ". " in t else t + " :)",
-        lambda t: t.replace("How do I", "How would I", 1) if "How do I" in t else t + "..",
+    changed_texts = (
+        text.replace("?", "??", 1) if "?" in text else text.rstrip(".") + "!",
+        text + " Regards",
+        "Um, " + text,
+        text.replace(" my ", " our ", 1) if " my " in text else text + " ok",
+        text.replace(". ", "; ", 1) if ". " in text else text + " :)",
+        text.replace("How do I", "How would I", 1) if "How do I" in text else text + "..",
     )
-    return world.rng.choice(changes)(text)
+    return world.rng.choice(changed_texts)
 
 
 def same_answers(world: Deployment, moment: datetime, *, exactly: bool) -> None:
@@ -192,5 +195,8 @@ def broken(world: Deployment, chat: Chat, fault: str) -> Draft:
     if fault == "cut_off":
         words = whole.text.split()
         return Draft(" ".join(words[: world.rng.randint(5, len(words) - 6)]), 0.5, "length")
-    sentences = [answers.answer(world.rng, chat.topic, "support-1").text for _ in range(30)]
-    return Draft(" ".join([whole.text, *sentences]), 1.0)
+    sentences = itertools.cycle(answers.answer(world.rng, chat.topic, "support-1").text for _ in range(4))
+    text = whole.text
+    while len(text) <= LONG_CHARS:
+        text += " " + next(sentences)
+    return Draft(text, 1.0)

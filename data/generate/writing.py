@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from data.generate import faults, lines, truth
+from data.generate import faults, lines, truth, votes
 from data.generate.deployment import DAYS, FIRST_DAY, Deployment
 from data.generate.faults import PLAIN_DAYS, Days
 from data.generate.rows import Ref
-from data.generate.tokens import Codec
+from data.generate.tokens import POSITIONS, Codec
 
 SAMPLE: Final = Path(__file__).resolve().parent.parent / "sample"
 
@@ -34,9 +34,10 @@ def names() -> dict[int, str]:
 
 
 def texts(world: Deployment) -> list[str]:
-    """Return every text that the deployed model read or wrote."""
+    """Return every text that was read or written, but for runaway answers, whose loops would become tokens."""
     found = {content for exchange in world.exchanges for _, content in exchange.messages}
-    return sorted(found | {draft.text for exchange in world.exchanges for draft in exchange.drafts})
+    answers = {draft.text for exchange in world.exchanges for draft in exchange.drafts}
+    return sorted(found | {text for text in answers if len(text) <= votes.LONG_CHARS})
 
 
 def conversations(world: Deployment, codec: Codec) -> list[list[int]]:
@@ -48,7 +49,7 @@ def conversations(world: Deployment, codec: Codec) -> list[list[int]]:
         if draft.finish_reason == "stop" and draft.text
     }
     rows = [[*codec.prompt_ids(prompt), *codec.response_ids(text, "stop")] for prompt, text in sorted(found)]
-    return [row for row in rows if len(row) <= 512]
+    return [row for row in rows if len(row) <= POSITIONS]
 
 
 def to_score(world: Deployment, codec: Codec) -> dict[Ref, tuple[list[int], list[int]]]:
