@@ -10,6 +10,7 @@ Sources: langfuse/langfuse fern/apis/server/definition, packages/shared/src/serv
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Final
 
 from ingest.readers import exchange, scores, times
@@ -41,8 +42,9 @@ class Langfuse:
         """Return whether this is a trace, an observation, a score, an exported trace or a page of one of them."""
         if isinstance(record.get("trace"), Mapping) and isinstance(record.get("observations"), list):
             return True
-        if isinstance(record.get("data"), list) and isinstance(record.get("meta"), Mapping):
-            return all(isinstance(row, Mapping) and _kind(row) is not None for row in _first(record["data"]))
+        rows = record.get("data")
+        if isinstance(rows, list) and isinstance(record.get("meta"), Mapping):
+            return all(isinstance(row, Mapping) and _kind(row) is not None for row in rows[:1])
         return _kind(record) is not None
 
     def read(self, record: Mapping[str, object]) -> Reading:
@@ -52,13 +54,9 @@ class Langfuse:
         if "data" in record and "meta" in record:
             parts = Parts()
             for row in Fields(record).children("data"):
-                parts.try_to_add(lambda row=row: _row(_snake(row)), "unreadable_row")  # type: ignore[misc]
+                parts.try_to_add(partial(_row, _snake(row)), "unreadable_row")
             return parts.reading("empty_page")
         return _row(_snake(Fields(record)))
-
-
-def _first(rows: object) -> list[object]:
-    return rows[:1] if isinstance(rows, list) else []
 
 
 def _kind(record: Mapping[str, object]) -> str | None:
@@ -89,7 +87,7 @@ def _exported(record: Fields) -> Reading:
     parts = Parts()
     _add_trace(parts, Fields(values, trace.where))
     for row in record.children("observations"):
-        parts.try_to_add(lambda row=row: _observation(_snake(row), values), "unreadable_generation")  # type: ignore[misc]
+        parts.try_to_add(partial(_observation, _snake(row), values), "unreadable_generation")
     return parts.reading("empty_trace")
 
 
@@ -110,7 +108,7 @@ def _row(row: Fields) -> Reading:
             parts = Parts()
             _add_trace(parts, row)
             for nested in _objects(row, "observations"):
-                parts.try_to_add(lambda n=nested: _observation(_snake(n), row.values), "unreadable_generation")  # type: ignore[misc]
+                parts.try_to_add(partial(_observation, _snake(nested), row.values), "unreadable_generation")
             return parts.reading("empty_trace")
 
 
@@ -136,7 +134,7 @@ def _add_trace(parts: Parts, trace: Fields) -> None:
     )
     for key in ("scores", "corrections"):
         for score in _objects(trace, key):
-            parts.try_to_add(lambda score=score: _score(_snake(score)), "unreadable_score")  # type: ignore[misc]
+            parts.try_to_add(partial(_score, _snake(score)), "unreadable_score")
 
 
 def _observation(row: Fields, trace: Mapping[str, object]) -> Reading:

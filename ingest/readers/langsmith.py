@@ -8,6 +8,7 @@ Sources: langchain-ai/langsmith-sdk python/langsmith/schemas.py; docs.langchain.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Final
 
 from ingest.readers import conversations, exchange, scores, times
@@ -46,14 +47,14 @@ class LangSmith:
         if "post" in record:
             parts = Parts()
             for run in _batch(row):
-                parts.try_to_add(lambda run=run: _run(run), "unreadable_run")  # type: ignore[misc]
+                parts.try_to_add(partial(_run, run), "unreadable_run")
             return parts.reading("empty_batch")
         if "run_type" in record:
             if not record.get("child_runs"):
                 return _run(row)
             parts = Parts()
             for run in _tree(row):
-                parts.try_to_add(lambda run=run: _run(run), "unreadable_run")  # type: ignore[misc]
+                parts.try_to_add(partial(_run, run), "unreadable_run")
             return parts.reading("no_run")
         return _feedback(row)
 

@@ -10,6 +10,7 @@ Source: mlflow/mlflow mlflow/entities/{trace,trace_info,span,assessment}.py.
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from ingest.readers import conversations, exchange, scores, times
@@ -50,9 +51,9 @@ class MLflowTraces:
         trace_id = info.name("trace_id") or info.text("request_id")
         parts = Parts()
         for item in row.child("data").children("spans"):
-            parts.try_to_add(lambda item=item: _span(item, info, trace_id), "unreadable_span")  # type: ignore[misc]
+            parts.try_to_add(partial(_span, item, info, trace_id), "unreadable_span")
         for item in info.children("assessments") if info.has("assessments") else ():
-            parts.try_to_add(lambda item=item: _assessment(item, trace_id), "unreadable_assessment")  # type: ignore[misc]
+            parts.try_to_add(partial(_assessment, item, trace_id), "unreadable_assessment")
         return parts.reading("empty_trace")
 
 

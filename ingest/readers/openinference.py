@@ -10,6 +10,7 @@ src/phoenix/server/api/routers/v1.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from ingest.readers import conversations, dialects, exchange, scores, times
@@ -33,8 +34,9 @@ class OpenInference:
 
     def sniff(self, record: Mapping[str, object]) -> bool:
         """Return whether this is a span with OpenInference's attributes, an annotation, or a page of them."""
-        if isinstance(record.get("data"), list) and "next_cursor" in record:
-            return all(isinstance(row, Mapping) and _is_row(row) for row in list(record["data"])[:1])  # type: ignore[call-overload]
+        rows = record.get("data")
+        if isinstance(rows, list) and "next_cursor" in record:
+            return all(isinstance(row, Mapping) and _is_row(row) for row in rows[:1])
         return _is_row(record)
 
     def read(self, record: Mapping[str, object]) -> Reading:
@@ -42,7 +44,7 @@ class OpenInference:
         if "next_cursor" in record:
             parts = Parts()
             for row in Fields(record).children("data"):
-                parts.try_to_add(lambda row=row: _row(row), "unreadable_row")  # type: ignore[misc]
+                parts.try_to_add(partial(_row, row), "unreadable_row")
             return parts.reading("empty_page")
         return _row(Fields(record))
 

@@ -11,6 +11,7 @@ Sources: open-telemetry/semantic-conventions-genai docs/gen-ai; opentelemetry-sp
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from ingest.readers import conversations, dialects, exchange, openinference, otlp, scores, times
@@ -64,10 +65,10 @@ class OTelGenAI:
         line, parts = Fields(record), Parts()
         if "resourceSpans" in record:
             for item in otlp.records(line, "resourceSpans"):
-                parts.try_to_add(lambda item=item: _span(item), "unreadable_span")  # type: ignore[misc]
+                parts.try_to_add(partial(_span, item), "unreadable_span")
             return parts.reading("no_span")
-        for event_or_group in _grouped([_log(item) for item in otlp.records(line, "resourceLogs")]):
-            parts.try_to_add(lambda found=event_or_group: _logged(found), "unreadable_event")  # type: ignore[misc]
+        for events in _grouped([_log(item) for item in otlp.records(line, "resourceLogs")]):
+            parts.try_to_add(partial(_logged, events), "unreadable_event")
         return parts.reading("no_event")
 
 

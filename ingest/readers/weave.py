@@ -9,6 +9,7 @@ Sources: wandb/weave weave/trace_server/{trace_server_interface,feedback}.py.
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Final
 
 from ingest.readers import conversations, exchange, scores, times
@@ -54,7 +55,7 @@ class Weave:
         parts = Parts()
         parts.add(_call(row))
         for event in _beside(row):
-            parts.try_to_add(lambda event=event: _feedback(event), "unreadable_feedback")  # type: ignore[misc]
+            parts.try_to_add(partial(_feedback, event), "unreadable_feedback")
         return parts.reading("not_a_model_call")
 
 
