@@ -81,12 +81,9 @@ class Deployment:
         self.consent |= dict.fromkeys(without[: WITHOUT_CONSENT // 2], "none")
         self.consent |= dict.fromkeys(without[WITHOUT_CONSENT // 2 :], None)
 
-    def user(self, other_than: str | None = None) -> str:
+    def user(self) -> str:
         """Return a user; some write far more than others."""
-        while True:
-            user = f"u-{int(USERS * self.rng.random() ** 1.6) + 1:03d}"
-            if user != other_than:
-                return user
+        return f"u-{int(USERS * self.rng.random() ** 1.6) + 1:03d}"
 
     def arm(self, moment: datetime) -> Arm:
         """Return which version serves a request at that time."""
@@ -99,14 +96,23 @@ class Deployment:
         model, share = (coming, CANARY_SHARE) if canary else (current, 1 - CANARY_SHARE)
         return Arm(model, model, round(share, 2))
 
-    def chat(self, moment: datetime, *, topic: Topic | None = None, text: str | None = None) -> Chat:
+    def consenting_user(self, *others: str) -> str:
+        """Return a user who consents and is none of `others`."""
+        while True:
+            user = self.user()
+            if user not in others and self.consent[user] == "training":
+                return user
+
+    def chat(
+        self, moment: datetime, *, topic: Topic | None = None, text: str | None = None, user: str | None = None
+    ) -> Chat:
         """Open a conversation; some have a first turn behind them. `text` replaces the composed question."""
         rng = self.rng
         self._conversations += 1
         topic = topic or rng.choice(TOPICS)
         chat = Chat(
             id=f"conv-{self._conversations:05d}",
-            user=self.user(),
+            user=user or self.user(),
             topic=topic,
             messages=(("system", catalogue.SYSTEM),),
             moment=moment,
@@ -141,6 +147,21 @@ class Deployment:
         chat.messages = (*chat.messages, ("assistant", draft.text))
         chat.parent_id, chat.turn_index = exchange.id, 1
         chat.moment += timedelta(seconds=self.rng.uniform(30, 200))
+
+    def go_on(self, chat: Chat, answer: Draft, parent_id: str) -> Chat:
+        """Return the next turn of a conversation in which `answer` was kept: a question on another topic."""
+        topic = self.rng.choice([topic for topic in TOPICS if topic.key != chat.topic.key])
+        asked = answers.prompt(self.rng, topic, opening=self.rng.choice(catalogue.FOLLOW_UPS))
+        return Chat(
+            id=chat.id,
+            user=chat.user,
+            topic=topic,
+            messages=(*chat.messages, ("assistant", answer.text), ("user", asked)),
+            moment=chat.moment + timedelta(seconds=self.rng.uniform(250, 400)),
+            parent_id=parent_id,
+            turn_index=chat.turn_index + 1,
+            personal=chat.personal,
+        )
 
     def serve(
         self,

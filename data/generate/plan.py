@@ -32,6 +32,8 @@ SCENARIOS: Final[tuple[tuple[int, Scenario], ...]] = (
     (20, partial(votes.several, voters=2, against=0)),
     (50, partial(votes.without_winner, signal="tie")),
     (40, partial(votes.without_winner, signal="both_bad")),
+    (12, partial(votes.continued, tied=False)),
+    (12, partial(votes.continued, tied=True)),
     (5, partial(votes.same_answers, exactly=True)),
     (6, partial(votes.same_answers, exactly=False)),
     (10, partial(votes.damaged, fault="empty")),
@@ -54,7 +56,7 @@ SCENARIOS: Final[tuple[tuple[int, Scenario], ...]] = (
     (20, partial(behaviour.failed, status=429)),
     (12, partial(behaviour.failed, status=500)),
     (6, behaviour.orphan),
-    (290, behaviour.silent),
+    (210, behaviour.silent),
 )
 COPIES: Final[tuple[tuple[int, Scenario], ...]] = (
     (40, partial(votes.copied, nearly=False)),

@@ -106,14 +106,12 @@ def retracted(world: Deployment, moment: datetime) -> None:
 
 
 def several(world: Deployment, moment: datetime, *, voters: int, against: int) -> None:
-    """The same pair judged by more than one user, `against` of them against the drawn vote."""
-    pair = show(world, world.chat(moment))
+    """The same pair judged by more than one user, all consenting, `against` of them against the drawn vote."""
+    pair = show(world, world.chat(moment, user=world.consenting_user()))
     left_wins = drawn(world, pair)
     others: list[str] = []
     while len(others) < voters - 1:
-        rater = world.user(other_than=pair.chat.user)
-        if rater not in others:
-            others.append(rater)
+        others.append(world.consenting_user(pair.chat.user, *others))
     votes = [
         cast(world, pair, left_wins=left_wins != (i >= voters - against), rater=rater, after=30.0 + 600 * i)
         for i, rater in enumerate([pair.chat.user, *others])
@@ -134,6 +132,23 @@ def without_winner(world: Deployment, moment: datetime, *, signal: str) -> None:
     pair = show(world, chat, drafts)
     event = world.tell(chat, signal, pair.left, others=(pair.right,))
     world.planted.note(signal, id=event.id)
+
+
+def continued(world: Deployment, moment: datetime, *, tied: bool) -> None:
+    """A voted pair, and a second vote, or a tie, in the next turn: two prompts of one conversation root."""
+    pair = show(world, world.chat(moment))
+    left_wins = drawn(world, pair)
+    votes = [cast(world, pair, left_wins=left_wins)]
+    kept, parent = (pair.drafts[0], pair.left) if left_wins else (pair.drafts[1], pair.right)
+    chat = world.go_on(pair.chat, kept, parent[0])
+    if tied:
+        later = show(world, chat, close_pair(world.rng, chat.topic, world.arm(chat.moment).model))
+        votes.append(world.tell(chat, "tie", later.left, others=(later.right,)).id)
+        world.planted.note("tie", id=votes[-1])
+    else:
+        later = show(world, chat)
+        votes.append(cast(world, later, left_wins=drawn(world, later)))
+    world.planted.note("same_root", ids=votes, conversation=chat.id, tied=tied)
 
 
 def copied(world: Deployment, moment: datetime, *, nearly: bool) -> None:

@@ -210,8 +210,9 @@ PLANTED = {
     "regeneration": 260,
     "retracted_thumb": 8,
     "retracted_vote": 15,
+    "same_root": 24,
     "same_text_other_id": 40,
-    "tie": 50,
+    "tie": 62,
     "two_choices": 80,
 }
 """Kind of planted item -> how many there are."""
