@@ -69,8 +69,8 @@ class Battles:
             event_time=_time(row),
         )
         loser = "b" if winner == "a" else "a"
-        source_id = row.maybe_id("id") or row.maybe_id("question_id")
-        return judgement(source_id, prompt, sides[winner], sides[loser], said, record=record)
+        # `question_id` is no id of a judgement: MT-Bench has many judges, turns and pairs of models for one question.
+        return judgement(row.maybe_id("id"), prompt, sides[winner], sides[loser], said, record=record)
 
 
 def _responses(row: Fields, first: str) -> tuple[list[Message], list[Message], list[Message]]:

@@ -107,12 +107,12 @@ def interactions(request: Fields, response: Fields) -> Iterator[Interaction]:
     model = response.name("model")
     requested = request.name("model")
     source_id = response.name("id")
-    for choice in choices:
+    for i, choice in enumerate(choices):
         reply = _reply(choice)
         token_ids, token_logprobs = _tokens(choice)
         yield Interaction(
             source_id=source_id or content_id([prompt, [reply], model or requested]),
-            choice_index=choice.maybe_integer("index") or 0,
+            choice_index=choice.integer("index") if choice.has("index") else i,
             prompt=prompt,
             response=[reply],
             user=request.maybe_id("user"),

@@ -81,16 +81,23 @@ def _conversations(row: Fields) -> Parts:
     if isinstance(prompt, list):
         stated = chat.messages(row, "prompt")
         n = len(stated)
-        if chosen[:n] == rejected[:n] == stated and min(len(chosen), len(rejected)) > n:
-            return stated, chosen[n:], rejected[n:]
-        return stated, chosen, rejected
+        if chosen[:n] == rejected[:n] == stated:
+            return stated, _answer(chosen[n:], "chosen"), _answer(rejected[n:], "rejected")
+        return stated, _answer(chosen, "chosen"), _answer(rejected, "rejected")
     if prompt is not None and not isinstance(prompt, str):
         row.text("prompt")
     shared = common_prompt(chosen, rejected)
     first = next((m["content"] for m in chosen[:shared] if m["role"] == "user"), None)
     if prompt is not None and prompt != first:
         raise RecordError("bad_value", "prompt: expected the first user turn of the two conversations")
-    return chosen[:shared], chosen[shared:], rejected[shared:]
+    return chosen[:shared], _answer(chosen[shared:], "chosen"), _answer(rejected[shared:], "rejected")
+
+
+def _answer(response: list[Message], side: str) -> list[Message]:
+    """Return the response, or raise where it is the prompt itself or begins with another turn of it."""
+    if not response or response[0]["role"] not in ("assistant", "tool", "function"):
+        raise RecordError("bad_value", f"{side}: expected an assistant's turns after the prompt")
+    return response
 
 
 def _tools(row: Fields) -> str | None:

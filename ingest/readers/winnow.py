@@ -52,7 +52,7 @@ def _stated(row: Fields, interaction: Interaction) -> Interaction:
     interaction.parent_id = row.name("parent_id")
     interaction.turn_index = row.maybe_integer("turn_index")
     interaction.user = row.maybe_id("user_id")
-    interaction.consent = row.name("consent")
+    interaction.consent = row.maybe_text("consent")  # the empty text is a statement too: nothing is allowed
     interaction.shown = row.maybe_flag("shown")
     interaction.position = _position(row)
     interaction.arm = row.name("arm")

@@ -70,6 +70,12 @@ def test_n_choices_are_n_interactions_and_their_usage_is_nobodys() -> None:
     assert [(i.tokens_in, i.tokens_out) for i in reading.interactions] == [(3, None), (3, None)]
 
 
+def test_choices_without_an_index_are_numbered_by_their_place() -> None:
+    response = completion(*({k: v for k, v in choice(text).items() if k != "index"} for text in "ab"))
+    reading = READER.read({"request": REQUEST, "response": response})
+    assert [(i.choice_index, i.response[0]["content"]) for i in reading.interactions] == [(0, "a"), (1, "b")]
+
+
 def test_without_an_id_the_content_is_the_id() -> None:
     response = completion(choice()) | {"id": ""}
     one = read_one({"request": REQUEST, "response": response})

@@ -252,10 +252,10 @@ def test_verdicts(record: dict[str, Any], verdict: str, signal: str, model: str,
 
 
 def test_a_battle_of_conversations() -> None:
-    target, other, event = parts(Battles(), ARENA | {"winner": "model_b", "question_id": "q-9"})
+    target, other, event = parts(Battles(), ARENA | {"winner": "model_b", "id": "b-9"})
     assert target.response == [bot("B"), user("r"), bot("B2")]
     assert other.response == [bot("A"), user("r"), bot("A2")]
-    assert (event.source_id, event.rater_kind, event.rater, event.position) == ("q-9", "user", "arena_user_1", "right")
+    assert (event.source_id, event.rater_kind, event.rater, event.position) == ("b-9", "user", "arena_user_1", "right")
     assert event.event_time == datetime(2025, 10, 9, 8, 53, 20, 500000, tzinfo=UTC)
 
 
@@ -284,6 +284,12 @@ def test_the_same_response_judged_twice_is_one_interaction_in_either_order() -> 
     second = parts(Battles(), TULU | swapped | {"preference": "b-is-better", "id": "2"})
     assert [i.source_id for i in first[:2]] == [i.source_id for i in second[:2]]
     assert (first[2].source_id, second[2].source_id) == ("1", "2")
+
+
+def test_three_judges_of_one_question_are_three_votes() -> None:
+    question = ARENA | {"question_id": 81, "turn": 1, "winner": "model_a"}
+    votes = [parts(Battles(), question | {"judge": judge})[2] for judge in ("expert_1", "expert_2", "expert_3")]
+    assert len({vote.source_id for vote in votes}) == 3
 
 
 def test_a_record_without_an_id_is_known_by_its_content() -> None:
@@ -326,6 +332,35 @@ BAD: list[tuple[str, Any, dict[str, Any], str, str]] = [
         "chosen: expected a beginn",
     ),
     ("trl: empty side", TRLPreference(), {"chosen": [], "rejected": []}, "bad_value", "chosen: expected at least one"),
+    (
+        "trl: a side is the prompt",
+        TRLPreference(),
+        {
+            "prompt": [say("user", "q")],
+            "chosen": [say("user", "q")],
+            "rejected": [say("user", "q"), say("assistant", "b")],
+        },
+        "bad_value",
+        "chosen: expected an assistant's turns after the prompt",
+    ),
+    (
+        "trl: one side repeats the prompt",
+        TRLPreference(),
+        {
+            "prompt": [say("user", "q")],
+            "chosen": [say("assistant", "a")],
+            "rejected": [say("user", "q"), say("assistant", "b")],
+        },
+        "bad_value",
+        "rejected: expected an assistant's turns after the prompt",
+    ),
+    (
+        "trl: no prompt field, and a user's turn where the answer should be",
+        TRLPreference(),
+        {"chosen": [say("user", "q"), say("user", "r")], "rejected": [say("user", "q"), say("assistant", "b")]},
+        "bad_value",
+        "chosen: expected an assistant's turns after the prompt",
+    ),
     (
         "trl: another prompt",
         TRLPreference(),

@@ -240,7 +240,14 @@ def test_text_is_redacted_before_it_is_hashed_or_written(
 def test_consent_is_the_records_else_the_sources(workspace: Any, interaction: Make, log: Log) -> None:
     (workspace.logs / "a.jsonl").write_bytes(log(interaction(1, consent="none"), interaction(2)))
     (workspace.root / "more").mkdir()
-    (workspace.root / "more" / "b.jsonl").write_bytes(log(interaction(3, consent="none"), interaction(4)))
+    (workspace.root / "more" / "b.jsonl").write_bytes(
+        log(
+            interaction(3, consent="none"),
+            interaction(4),
+            interaction(5, consent=""),
+            interaction(6, consent=None),
+        )
+    )
     more = Source(name="more", path=str(workspace.root / "more" / "*"), consent="training", format="winnow")
     workspace.settings = workspace.settings.model_copy(update={"sources": (*workspace.settings.sources, more)})
     workspace.run()
@@ -249,6 +256,8 @@ def test_consent_is_the_records_else_the_sources(workspace: Any, interaction: Ma
         "int-2": None,
         "int-3": "none",
         "int-4": "training",
+        "int-5": "",
+        "int-6": "training",
     }
 
 
