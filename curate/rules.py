@@ -86,7 +86,8 @@ RULES: Final = (
         version=1,
         reason="The people whose text and votes this is have not allowed training on it.",
         drop_if="consent IS NULL OR NOT list_contains($consent_allow::VARCHAR[], consent)",
-        detail="coalesce('consent is ' || consent, 'no consent is stated')",
+        # The value is the record's own text: it is not repeated.
+        detail="if(consent IS NULL, 'no consent is stated', 'consent is not among those allowed')",
         params={"consent_allow": ("training",)},
     ),
 )

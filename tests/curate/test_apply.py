@@ -36,6 +36,12 @@ def test_all_reasons_are_kept_and_the_first_is_counted() -> None:
     }
 
 
+def test_a_consent_that_is_not_allowed_is_not_repeated() -> None:
+    row = make_triple(consent="by jane@example.com")
+    [(_, _, detail)] = judge_triples([row, *varied(3)]).dropped[row["triple_id"]]
+    assert detail == "consent is not among those allowed"
+
+
 def test_the_order_of_the_recipe_decides_which_reason_is_first() -> None:
     row = make_triple(chosen=" ", consent=None)
     judged = judge_triples([row, *varied(3)], Recipe(rules=("missing_consent", "empty_side")))
