@@ -6,14 +6,17 @@ A hash of its first bytes would change while a short file grows; an inode would 
 alone is no proof, for two logs may begin alike, and then the second one's beginning would never be read.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
 from typing import Final
 
 import duckdb
 
 from ingest.lake import Lake
-from ingest.scan import Line, LogFile, digest
+from ingest.scan import Line, LogFile, digest, name_of
 from ingest.schema import content_id
 
 TAIL_BYTES: Final = 4096
@@ -56,14 +59,15 @@ class Position:
 class Positions:
     """Every file that the lake has rows of."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        self._root = root
         self._by_head: dict[tuple[str, str], dict[str, Position]] = {}
         self._stored: dict[tuple[str, str], tuple[int, int] | None] = {}
 
     @classmethod
-    def load(cls, lake: Lake) -> "Positions":
-        """Return the positions as of the lake's last commit to `files`."""
-        positions = cls()
+    def load(cls, lake: Lake, root: Path) -> "Positions":
+        """Return the positions as of the lake's last commit to `files`, in the workspace at `root`."""
+        positions = cls(root)
         with duckdb.connect() as connection:
             lake.view(connection, "files")
             rows = connection.execute(
@@ -78,12 +82,12 @@ class Positions:
 
     def unchanged(self, source: str, file: LogFile) -> bool:
         """Return whether the file at this path was read to its end and has been left alone since."""
-        return self._stored.get((source, str(file.path))) == (file.stored_bytes, file.mtime_ns)
+        return self._stored.get((source, file.name)) == (file.stored_bytes, file.mtime_ns)
 
     def of_head(self, source: str, head: str) -> Position:
         """Return the position in what `head` alone identifies: a Parquet file, a label store."""
         known = self._by_head.setdefault((source, head), {})
-        return next(iter(known.values()), None) or self._new(source, head)
+        return next(iter(known.values()), None) or self._new(source, head, "")
 
     def locate(self, source: str, file: LogFile) -> tuple[Position, int]:
         """Return the file's position, a new one where it was never read, and the offset to go on reading from.
@@ -103,10 +107,16 @@ class Positions:
             if len(before) == position.tail_bytes and (not position.tail or digest(before) == position.tail):
                 late_newline = after == b"\n" and before[-1:] not in (b"\n", b"")
                 return position, position.read_to + late_newline
-        return self._new(source, head), 0
+        return self._new(source, head, name_of(Path(os.path.relpath(file.path, self._root)))), 0
 
-    def _new(self, source: str, head: str) -> Position:
+    def _new(self, source: str, head: str, name: str) -> Position:
+        """Return the position of a file that was never read, whose first `name` is seen from the workspace's folder.
+
+        A run that follows a killed one gives it the same id again, whichever files it reads before. Once `files` has
+        the id, the file keeps it under any name; what is written anew under that name is the next one.
+        """
         known = self._by_head.setdefault((source, head), {})
-        position = Position(content_id(["file", source, head, len(known)]), head)
+        ids = (content_id(["file", source, head, name, nth]) for nth in count())
+        position = Position(next(file_id for file_id in ids if file_id not in known), head)
         known[position.file_id] = position
         return position

@@ -27,6 +27,10 @@ class Pseudonyms:
         """Return ``u:`` + 32 hex digits of HMAC-SHA256(key, user); None of nobody."""
         return None if user is None else self._of(user)
 
+    def digest(self, text: str) -> str:
+        """Return 32 hex digits of HMAC-SHA256(key, text); without the key nobody can try out texts."""
+        return hmac.digest(self._key, text.encode("utf-8", errors="surrogatepass"), "sha256").hex()[:32]
+
     def _hash(self, user: str) -> str:
         return "u:" + hmac.digest(self._key, user.encode("utf-8"), "sha256").hex()[:32]
 

@@ -247,19 +247,21 @@ class Placeholders:
         return "".join([*parts, text[position:]]) if parts else text
 
     def json_text(self, text: str) -> str:
-        """Return the JSON text with placeholders in its strings, keys and numbers.
+        """Return the JSON text with placeholders in its strings, keys and numbers; never raises.
 
         Text that is not JSON, such as a torn line, is redacted as it stands; before that, escapes of printable ASCII
         become what they stand for, so that `user\\u0040example.com` is found.
         """
+        before = self.counts.copy()
         try:
-            value = json.loads(text)
+            redacted = self._json(json.loads(text))
+            # Text that holds nothing stays as its source wrote it.
+            found = text if self.counts == before else json.dumps(redacted, ensure_ascii=False)
         except (ValueError, RecursionError):
+            self.counts = before
             return self.text(_ESCAPED_ASCII.sub(_unescaped, text))
-        before = self.counts.total()
-        redacted = self._json(value)
-        # Text that holds nothing stays as its source wrote it.
-        return text if self.counts.total() == before else json.dumps(redacted, ensure_ascii=False)
+        # Half of a surrogate pair, which no column holds, is escaped again.
+        return found if found is text else found.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
     def _json(self, value: object) -> object:
         if isinstance(value, str):

@@ -35,6 +35,8 @@ class Origin:
     source: Source
     file_id: str
     path: str
+    head: str
+    """What identifies the file's beginning, under any name."""
     keyed: bool = False
     """Whether feedback names its targets by interaction_id: so do labels, which come from the lake's own rows."""
 
@@ -184,10 +186,11 @@ class RowBuilder:
     def _quarantined(self, entry: Entry) -> Row:
         assert isinstance(entry.outcome, RecordError)
         reason, detail = entry.outcome.reason, entry.outcome.detail
-        raw = None if reason == "oversized" else redact.Placeholders().json_text(entry.raw())
+        raw = None if reason == "oversized" else self._raw(entry)
+        source = entry.origin.source.name
         return {
-            "quarantine_id": content_id(["quarantine", entry.origin.file_id, entry.offset]),
-            "source": entry.origin.source.name,
+            "quarantine_id": content_id(["quarantine", source, entry.origin.head, entry.offset, self._digest(entry)]),
+            "source": source,
             "reason": reason,
             "detail": detail,
             "raw": raw,
@@ -195,6 +198,23 @@ class RowBuilder:
             "path": entry.origin.path,
             **self._provenance(entry, None),
         }
+
+    def _digest(self, entry: Entry) -> str:
+        """Return a keyed hash of the line: another line at the same place is another record."""
+        try:
+            text = entry.raw()
+        except UNFIT:
+            text = ""
+        return self.pseudonyms.digest(f"{entry.size} {text}")
+
+    def _raw(self, entry: Entry) -> str | None:
+        """Return the text of a quarantined line, redacted; None where a row of Parquet has none."""
+        try:
+            raw = redact.Placeholders().json_text(entry.raw())
+            raw.encode("utf-8")
+        except UNFIT:
+            return None
+        return raw
 
     def _provenance(self, entry: Entry, event_time: datetime | None) -> Row:
         if event_time is not None and event_time.tzinfo is None:

@@ -22,7 +22,7 @@ from ingest.positions import Position, Positions
 from ingest.pseudonyms import Pseudonyms
 from ingest.readers import registry
 from ingest.readers.reading import Reader, Reading
-from ingest.rows import Entry, Origin, RowBuilder, raw_record, raw_text
+from ingest.rows import UNFIT, Entry, Origin, RowBuilder, raw_record, raw_text
 from ingest.scan import Line, LogFile
 from ingest.settings import Settings, Source
 
@@ -87,7 +87,9 @@ def run(settings: Settings, progress: Progress = lambda _name, _bytes: None) -> 
             registry.get(source.format)
     with lake.locked(run_id):
         builder = RowBuilder(run_id, now, Pseudonyms(settings.pseudonym_key))
-        reading = _Ingestion(settings, Batch(lake, builder), Positions.load(lake), Summary(run_id), progress)
+        reading = _Ingestion(
+            settings, Batch(lake, builder), Positions.load(lake, settings.root), Summary(run_id), progress
+        )
         for source in settings.sources:
             reading.read_source(source)
         reading.read_labels()
@@ -124,14 +126,14 @@ class _Ingestion:
                 raise _unreadable(path, error) from error
             self.summary.files += 1
             self.done_bytes += file.stored_bytes
-            self.progress(path.name, self.done_bytes)
+            self.progress(scan.name_of(path).rsplit("/", 1)[-1], self.done_bytes)
 
     def _read_file(self, source: Source, file: LogFile) -> None:
         position, start = self.positions.locate(source.name, file)
         age = time.time() - file.mtime_ns / 1e9
         limits = self.settings.limits
         reader = None if source.format == "auto" else registry.get(source.format)
-        piece = self._open(Origin(self._next(), source, position.file_id, str(file.path)), position, start)
+        piece = self._open(Origin(self._next(), source, position.file_id, file.name, position.head), position, start)
         recent: deque[Line] = deque(maxlen=RECENT_LINES)
         for line in file.lines(start, limits.line_bytes, settled=age >= limits.settle_seconds):
             recent.append(line)
@@ -139,11 +141,11 @@ class _Ingestion:
             if self.batch.log_bytes >= limits.commit_bytes:
                 _close(piece, recent, file)
                 self.commit()
-                origin = Origin(self._next(), source, position.file_id, str(file.path))
+                origin = Origin(self._next(), source, position.file_id, file.name, position.head)
                 piece = self._open(origin, position, position.read_to)
-                self.progress(file.path.name, self.done_bytes + file.stream.stored_read)
+                self.progress(file.name.rsplit("/", 1)[-1], self.done_bytes + file.stream.stored_read)
         if file.pending:
-            self.summary.pending[str(file.path)] = file.pending
+            self.summary.pending[file.name] = file.pending
         _close(piece, recent, file)
 
     def _take(self, piece: Tally, line: Line, reader: Reader | None) -> None:
@@ -180,7 +182,7 @@ class _Ingestion:
             self.summary.files += 1
             source = Source(name=labels.SOURCE, path=store.path)
             position = self.positions.of_head(source.name, store.head)
-            origin = Origin(self._next(), source, position.file_id, store.path, keyed=True)
+            origin = Origin(self._next(), source, position.file_id, store.path, position.head, keyed=True)
             piece = self._open(origin, position, position.read_to)
             for event in store.events(position.read_to):
                 raw = partial(str, event.raw)
@@ -217,22 +219,21 @@ def _read(line: Line, reader: Reader | None) -> tuple[Reader | None, Reading | R
     """Return the reader that was asked, a detected one where none is given, and what it said."""
     if line.record is None:
         return None, line.problem or RecordError("not_json", "The line is empty.")
-    if reader is None:
-        reader = registry.detect(line.record)
-        known = "No reader knows"
-    else:
-        known = f'The reader "{reader.name}" does not know'
-    if reader is None or not reader.sniff(line.record):
-        return reader, RecordError("unknown_format", f"{known} the form of this record.")
+    known = f'The reader "{reader.name}" does not know' if reader else "No reader knows"
     try:
+        reader = reader or registry.detect(line.record)
+        if reader is None or not reader.sniff(line.record):
+            return reader, RecordError("unknown_format", f"{known} the form of this record.")
         return reader, reader.read(line.record)
     except RecordError as problem:
         return reader, problem
+    except UNFIT as error:  # its message may quote the value
+        return reader, RecordError("bad_value", f"A value does not fit: {type(error).__name__}.")
 
 
 def unread(settings: Settings, lake: Lake) -> Mapping[str, int]:
     """Return path -> stored bytes that no run has read: of a plain file those behind its position, else all of it."""
-    positions, behind = Positions.load(lake), {}
+    positions, behind = Positions.load(lake, settings.root), {}
     for source in settings.sources:
         for path in scan.find(source.path):
             try:
@@ -240,7 +241,7 @@ def unread(settings: Settings, lake: Lake) -> Mapping[str, int]:
                 if file.stored_bytes and not positions.unchanged(source.name, file):
                     plain = not (file.is_parquet or file.stream.is_archive)
                     read_to = positions.locate(source.name, file)[1] if plain else 0
-                    behind[str(path)] = file.stored_bytes - read_to
+                    behind[file.name] = file.stored_bytes - read_to
             except FileNotFoundError:  # renamed by a rotation since the glob
                 continue
             except OSError as error:
@@ -249,4 +250,4 @@ def unread(settings: Settings, lake: Lake) -> Mapping[str, int]:
 
 
 def _unreadable(path: Path, error: OSError) -> LakeError:
-    return LakeError(f"Cannot read {path}: {error.strerror}. Make it readable, or narrow the glob.")
+    return LakeError(f"Cannot read {scan.name_of(path)}: {error.strerror}. Make it readable, or narrow the glob.")

@@ -9,6 +9,7 @@ and one line; one batch of rows of Parquet.
 import glob
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -56,6 +57,8 @@ class LogFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.name = name_of(path)
+        """Its path as it is stored and shown."""
         stat = path.stat()
         self.stream = Stream(path)
         self.stored_bytes = stat.st_size
@@ -160,6 +163,12 @@ def find(pattern: str) -> list[Path]:
     """Return the files that the glob `pattern` matches, sorted; hidden ones only where the pattern names the dot."""
     # Not Path.glob: it matches hidden files, such as those that a copying tool is still writing.
     return sorted(path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file())  # noqa: PTH207
+
+
+def name_of(path: Path) -> str:
+    """Return the path as text that any column and terminal holds; a byte that is no UTF-8 shows as \\xff."""
+    # Not as U+FFFD: two names would look the same, and one file would pass for the other.
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
 
 
 def digest(content: bytes) -> str:

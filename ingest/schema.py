@@ -200,7 +200,7 @@ FEEDBACK: Final = _table(
 
 QUARANTINE: Final = _table(
     [
-        ("quarantine_id", pa.string()),  # content_id of file_id and byte_offset
+        ("quarantine_id", pa.string()),  # content_id of source, head of its file, byte_offset and a keyed hash of the line
         ("source", pa.string()),
         ("reason", pa.string()),  # a key of QUARANTINE_REASONS
         ("detail", pa.string()),

@@ -92,9 +92,13 @@ class Fields:
         """Return a required, finite number."""
         value = self._get(key, (int, float), "a number")
         assert isinstance(value, int | float)
-        if not math.isfinite(value):
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number of more than 308 digits
+            number = math.inf
+        if not math.isfinite(number):
             self.bad(key, "a finite number")
-        return float(value)
+        return number
 
     def maybe_number(self, key: str) -> float | None:
         """Return a finite number, or None."""
@@ -152,7 +156,14 @@ class Fields:
             self.bad(key, "an ISO 8601 time")
         if moment.tzinfo is None:
             self.bad(key, "a time with its zone, such as a final Z")
-        return moment.astimezone(UTC)
+        return self.utc(key, moment)
+
+    def utc(self, key: str, moment: datetime) -> datetime:
+        """Return the same time in UTC; the first and last hours of the calendar may have none."""
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError:
+            self.bad(key, "a time between the years 1 and 9999 in UTC")
 
     def maybe_unix(self, key: str) -> datetime | None:
         """Return the time of Unix seconds, or None; 0 is what gateways write for unknown.

@@ -29,7 +29,7 @@ def stated(fields: Fields, key: str, *, zone_is_utc: bool = False) -> datetime |
         moment = moment.replace(tzinfo=UTC)
     if moment.tzinfo is None:
         fields.bad(key, "a time with its zone, such as a final Z")
-    return moment.astimezone(UTC)
+    return fields.utc(key, moment)
 
 
 def nanoseconds(fields: Fields, key: str) -> datetime | None:

@@ -132,3 +132,57 @@ def test_the_data_lands_before_the_position(workspace: Any, interaction: Make, l
     (file_id,) = workspace.rows("files", "file_id")
     assert workspace.lake.cursors("interactions", [file_id]) == workspace.lake.cursors("files", [file_id])
     assert not Path(workspace.settings.lake / "quarantine").exists()
+
+
+def test_files_that_begin_alike_keep_their_places_after_a_kill(
+    workspace: Any, interaction: Make, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were files numbered in the order of reading, a file that sorts first would take the killed one's place.
+
+    Z's bad line stands at the same offset as a's: both are there afterwards, each once, and counted.
+    """
+    (workspace.logs / "a.jsonl").write_bytes(log(interaction(0)) + b"{bad-AAAA\n")
+    append, done = Lake.append, [0]
+
+    def stopping(self: Lake, *args: Any) -> None:
+        if done[0] == 2:  # interactions and quarantine are written, files is not
+            raise KeyboardInterrupt
+        append(self, *args)
+        done[0] += 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "append", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            workspace.run()
+    (workspace.logs / "Z.jsonl").write_bytes(log(interaction(0)) + b"{bad-ZZZZ\n")
+    summary = workspace.run()
+    assert summary.totals()["records"] == 4
+    assert sorted(workspace.rows("quarantine", "raw")) == ["{bad-AAAA", "{bad-ZZZZ"]
+    assert sorted(workspace.rows("files", "path", "quarantined")) == [
+        (str(workspace.logs / "Z.jsonl"), 1),
+        (str(workspace.logs / "a.jsonl"), 1),
+    ]
+    assert workspace.run().totals()["lines"] == 0
+
+
+def test_a_rotation_after_a_kill_stores_no_bad_line_twice(
+    workspace: Any, interaction: Make, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workspace.logs / "app.log"
+    path.write_bytes(log(interaction(0)) + b"{bad\n")
+    append, done = Lake.append, [0]
+
+    def stopping(self: Lake, *args: Any) -> None:
+        if done[0] == 2:
+            raise KeyboardInterrupt
+        append(self, *args)
+        done[0] += 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "append", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            workspace.run()
+    path.rename(workspace.logs / "app.log.1")
+    assert workspace.run().totals()["records"] == 2
+    assert workspace.rows("quarantine", "raw") == ["{bad"]
+    assert len(workspace.rows("interactions", "source_id")) == 1
