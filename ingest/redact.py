@@ -23,13 +23,17 @@ Finder = Callable[[str], Iterator[Span]]
 _START: Final = r"(?:(?<![\w])|(?<=\\[nrtbf]))"
 """No word before; the letter of a JSON escape, as in the raw line of a quarantined record, is none."""
 
-_EMAIL: Final = re.compile(
-    r"[\w.%+'-]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+(?!(?:png|jpe?g|gif|svg|webp)\b)[^\W\d_]{2,24}\b"
+_GAP: Final = " \u00a0\u202f"
+"""Spaces that stand between groups of digits: plain, no-break and narrow no-break."""
+
+_EMAIL_DOMAIN: Final = re.compile(
+    r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+(?!(?:png|jpe?g|gif|svg|webp)(?![^\W_]))[^\W\d_]{2,24}(?![^\W_])"
 )
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/@:\"'<>\\]*:[^\s/@\"'<>\\]+(?=@[^\s@])")
 _PRIVATE_KEY: Final = re.compile(
     r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
-    r"(?:[\s\S]{0,20000}?-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|[A-Za-z0-9+/=\s\\:,-]*)"
+    # The body ends where the next line of armour begins: no text is searched once for every BEGIN in it.
+    r"(?:(?:[^-]|-(?!----(?:BEGIN|END) )){0,20000}+-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|[A-Za-z0-9+/=\s\\:,-]*)"
 )
 _API_KEY: Final = re.compile(
     _START + r"(?:"
@@ -41,26 +45,42 @@ _API_KEY: Final = re.compile(
     r"|AIza[A-Za-z0-9_-]{35}"  # Google
     r"|hf_[A-Za-z0-9]{30,}"
     r"|[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"  # Stripe
-    r"|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"  # JSON web token
+    # JSON web token; bounded, and its signature optional, so that no text is searched once for every "eyJ" in it
+    r"|eyJ[A-Za-z0-9_-]{8,2048}+\.eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*)?"
     r")"
 )
 _IPV4: Final = re.compile(_START + r"(?<![.\-#])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9]|-[0-9])")
 _IPV6: Final = re.compile(_START + r"(?<![:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?<=::))(?![\w:])")
-_IBAN: Final = re.compile(_START + r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,30}")
-_DIGITS: Final = re.compile(_START + r"(?<![.,#$€£-])[0-9](?:[ -]?[0-9]){12,}+")
+_IBAN: Final = re.compile(_START + r"[A-Za-z]{2}[0-9]{2}(?:[" + _GAP + r"-]?[A-Za-z0-9]){11,30}")
+_DIGITS: Final = re.compile(_START + r"(?<![.,#$€£-])[0-9](?:[" + _GAP + r"-]?[0-9]){12,}+")
+_DOTTED_CARD: Final = re.compile(
+    _START + r"(?<![.,#$€£-])(?:[0-9]{4}(?:\.[0-9]{4}){3}|[0-9]{4}\.[0-9]{6}\.[0-9]{5})(?!\.?[0-9])"
+)
 _GROUP: Final = re.compile("[0-9]+")
 _PHONE: Final = re.compile(
-    r"(?:(?<![\w.+#])|(?<=\\[nrtbf]))\+[1-9](?:[ .()/-]{0,2}[0-9]){6,14}(?![\w])"  # international
+    r"(?:(?<![\w.+#])|(?<=\\[nrtbf]))\+[1-9](?:[" + _GAP + r".()/-]{0,2}[0-9]){6,14}(?![\w])"  # international
     r"|" + _START + r"(?<![.,#$€£/-])(?:"
-    r"(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"  # North America
-    r"|00[1-9](?:[ .()/-]{0,2}[0-9]){7,13}"
-    r"|0[1-9][0-9]{1,4}[ /-][0-9]{3,4}(?:[ -][0-9]{2,4}){1,2}"  # national, with its trunk prefix
-    r"|(?<=\()[2-9][0-9]{2}\) ?[2-9][0-9]{2}[ .-][0-9]{4}"
+    r"(?:1["
+    + _GAP
+    + r".-])?(?:\([2-9][0-9]{2}\)["
+    + _GAP
+    + r"]?|[2-9][0-9]{2}["
+    + _GAP
+    + r".-])[2-9][0-9]{2}["
+    + _GAP
+    + r".-][0-9]{4}"  # North America
+    r"|00[1-9](?:[" + _GAP + r".()/-]{0,2}[0-9]){7,13}"
+    r"|0[1-9][0-9]{1,4}["
+    + _GAP
+    + r"/-][0-9]{3,4}(?:["
+    + _GAP
+    + r"-][0-9]{2,4}){1,2}"  # national, with its trunk prefix
+    r"|(?<=\()[2-9][0-9]{2}\)[" + _GAP + r"]?[2-9][0-9]{2}[" + _GAP + r".-][0-9]{4}"
     r")(?![\w]|[.,/-][0-9])"
 )
 _CUED_PHONE: Final = re.compile(
     r"(?i)\b(?:phone|telephone|tel|mobile|cell|whatsapp|call|text|sms|ring|reach|dial)\b[^0-9+\n]{0,24}"
-    r"(?P<number>\(?[0-9](?:[ .()-]{0,2}[0-9]){6,14})(?![\w%]|[.,:/-][0-9])"
+    r"(?P<number>\(?[0-9](?:[" + _GAP + r".()-]{0,2}[0-9]){6,14})(?![\w%]|[.,:/-][0-9])"
 )
 _DATE: Final = re.compile(r"^(?:19|20)[0-9]{2}[-. ](?:0[1-9]|1[0-2])[-. ](?:0[1-9]|[12][0-9]|3[01])")
 
@@ -71,9 +91,9 @@ _GATE: Final = "|".join(
         r"-----BEGIN ",
         r"sk-|AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|AIza|hf_|[rs]k_(?:live|test)_|eyJ",
         r"[0-9A-Fa-f]:[0-9A-Fa-f]{0,4}:|::[0-9A-Fa-f]",
-        r"[0-9](?:[ .()/-]{0,2}[0-9]){6}",
+        r"[0-9](?:[" + _GAP + r".()/-]{0,2}[0-9]){6}",
         r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.",
-        r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11}",
+        r"[A-Za-z]{2}[0-9]{2}(?:[" + _GAP + r"-]?[A-Za-z0-9]){11}",
         r"\\u00",  # an escape within JSON text may hide any of these
     )
 )
@@ -127,6 +147,18 @@ def _without(text: str, spans: Iterable[Span]) -> str:
     return "".join([*parts, text[position:]]) if parts else text
 
 
+def _emails(text: str) -> Iterator[Span]:
+    """Yield addresses from their domains leftwards, whatever the length of what stands before the @."""
+    position = 0
+    for found in _EMAIL_DOMAIN.finditer(text):
+        start = found.start()
+        while start > position and (text[start - 1].isalnum() or text[start - 1] in "_.%+'-"):
+            start -= 1
+        if start < found.start():
+            yield start, found.end()
+            position = found.end()
+
+
 def _ips(text: str) -> Iterator[Span]:
     """Yield addresses that may name a person's machine: not loopback, unspecified or a netmask."""
     rest = _without(text, [found.span() for found in _IPV4.finditer(text)])
@@ -157,6 +189,9 @@ def _ibans(text: str) -> Iterator[Span]:
 
 def _cards(text: str) -> Iterator[Span]:
     """Yield card numbers, also where other groups of digits (an expiry date) stand right before or behind."""
+    dotted = [found.span() for found in _DOTTED_CARD.finditer(text) if _is_card(text, *found.span())]
+    yield from dotted
+    text = _without(text, dotted)
     for found in _DIGITS.finditer(text):
         groups = [group.span() for group in _GROUP.finditer(text, *found.span())]
         first = 0
@@ -185,7 +220,7 @@ def _is_card(text: str, start: int, end: int) -> bool:
     """Return whether a card number stands exactly there: an issuer's prefix, its length, and Luhn's check digit."""
     if end < len(text) and (text[end].isalnum() or text[end] == "_"):
         return False
-    digits = re.sub("[ -]", "", text[start:end])
+    digits = re.sub("[^0-9]", "", text[start:end])
     if not _CARDS.fullmatch(digits):
         return False
     doubled = (int(d) * (1 + i % 2) for i, d in enumerate(reversed(digits)))
@@ -204,7 +239,7 @@ FINDERS: Final[tuple[tuple[str, Finder], ...]] = (
     ("PRIVATE_KEY", _every(_PRIVATE_KEY)),
     ("CREDENTIALS", _every(_CREDENTIALS)),
     ("API_KEY", _every(_API_KEY)),
-    ("EMAIL", _every(_EMAIL)),
+    ("EMAIL", _emails),
     ("IBAN", _ibans),
     ("CARD", _cards),
     ("IP", _ips),
