@@ -19,7 +19,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from ingest import schema
+from ingest import edits, schema
 from ingest.errors import ContractError
 from ingest.lake import SCHEMAS, Lake
 
@@ -137,6 +137,8 @@ def _connection(lake: Lake, run_id: str) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.create_function("messages_hash", _messages_hash, [text], text)
             connection.create_function("root_hash", _root_hash, [text], text)
             connection.create_function("triple_id", schema.triple_id, [text] * 4, text)
+            connection.create_function("renumbered", edits.renumbered, [text] * 2, text)
+            connection.create_function("unnumbered", edits.unnumbered, [text], text)
             connection.create_function("unpaired_id", _unpaired_id, [text] * 2, text)
             yield connection
         finally:
