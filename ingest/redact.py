@@ -23,9 +23,6 @@ Finder = Callable[[str], Iterator[Span]]
 _START: Final = r"(?:(?<![\w])|(?<=\\[nrtbf]))"
 """No word before; the letter of a JSON escape, as in the raw line of a quarantined record, is none."""
 
-_GAP: Final = " \u00a0\u202f"
-"""Spaces that stand between groups of digits: plain, no-break and narrow no-break."""
-
 _EMAIL_DOMAIN: Final = re.compile(
     r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+(?!(?:png|jpe?g|gif|svg|webp)(?![^\W_]))[^\W\d_]{2,24}(?![^\W_])"
 )
@@ -33,7 +30,8 @@ _CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/@:\"'<>\\]*:[^\s/@\"'<>\\]+(?=@[
 _PRIVATE_KEY: Final = re.compile(
     r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
     # The body ends where the next line of armour begins: no text is searched once for every BEGIN in it.
-    r"(?:(?:[^-]|-(?!----(?:BEGIN|END) )){0,20000}+-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|[A-Za-z0-9+/=\s\\:,-]*)"
+    r"(?:(?:[^-]|-(?!----(?:BEGIN|END) )){0,20000}+-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
+    r"|[A-Za-z0-9+/=\s\\:,-]*)"
 )
 _API_KEY: Final = re.compile(
     _START + r"(?:"
@@ -51,36 +49,26 @@ _API_KEY: Final = re.compile(
 )
 _IPV4: Final = re.compile(_START + r"(?<![.\-#])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9]|-[0-9])")
 _IPV6: Final = re.compile(_START + r"(?<![:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?<=::))(?![\w:])")
-_IBAN: Final = re.compile(_START + r"[A-Za-z]{2}[0-9]{2}(?:[" + _GAP + r"-]?[A-Za-z0-9]){11,30}")
-_DIGITS: Final = re.compile(_START + r"(?<![.,#$€£-])[0-9](?:[" + _GAP + r"-]?[0-9]){12,}+")
+_IBAN: Final = re.compile(_START + r"[A-Za-z]{2}[0-9]{2}(?:[ \xa0\u202f-]?[A-Za-z0-9]){11,30}")
+_DIGITS: Final = re.compile(_START + r"(?<![.,#$€£-])[0-9](?:[ \xa0\u202f-]?[0-9]){12,}+")
 _DOTTED_CARD: Final = re.compile(
     _START + r"(?<![.,#$€£-])(?:[0-9]{4}(?:\.[0-9]{4}){3}|[0-9]{4}\.[0-9]{6}\.[0-9]{5})(?!\.?[0-9])"
 )
 _GROUP: Final = re.compile("[0-9]+")
+# Digits are parted by plain, no-break (A0) and narrow no-break (202F) spaces.
 _PHONE: Final = re.compile(
-    r"(?:(?<![\w.+#])|(?<=\\[nrtbf]))\+[1-9](?:[" + _GAP + r".()/-]{0,2}[0-9]){6,14}(?![\w])"  # international
+    r"(?:(?<![\w.+#])|(?<=\\[nrtbf]))\+[1-9](?:[ \xa0\u202f.()/-]{0,2}[0-9]){6,14}(?![\w])"  # international
     r"|" + _START + r"(?<![.,#$€£/-])(?:"
-    r"(?:1["
-    + _GAP
-    + r".-])?(?:\([2-9][0-9]{2}\)["
-    + _GAP
-    + r"]?|[2-9][0-9]{2}["
-    + _GAP
-    + r".-])[2-9][0-9]{2}["
-    + _GAP
-    + r".-][0-9]{4}"  # North America
-    r"|00[1-9](?:[" + _GAP + r".()/-]{0,2}[0-9]){7,13}"
-    r"|0[1-9][0-9]{1,4}["
-    + _GAP
-    + r"/-][0-9]{3,4}(?:["
-    + _GAP
-    + r"-][0-9]{2,4}){1,2}"  # national, with its trunk prefix
-    r"|(?<=\()[2-9][0-9]{2}\)[" + _GAP + r"]?[2-9][0-9]{2}[" + _GAP + r".-][0-9]{4}"
+    r"(?:1[ \xa0\u202f.-])?(?:\([2-9][0-9]{2}\)[ \xa0\u202f]?|[2-9][0-9]{2}[ \xa0\u202f.-])"
+    r"[2-9][0-9]{2}[ \xa0\u202f.-][0-9]{4}"  # North America
+    r"|00[1-9](?:[ \xa0\u202f.()/-]{0,2}[0-9]){7,13}"
+    r"|0[1-9][0-9]{1,4}[ \xa0\u202f/-][0-9]{3,4}(?:[ \xa0\u202f-][0-9]{2,4}){1,2}"  # national, with its trunk prefix
+    r"|(?<=\()[2-9][0-9]{2}\)[ \xa0\u202f]?[2-9][0-9]{2}[ \xa0\u202f.-][0-9]{4}"
     r")(?![\w]|[.,/-][0-9])"
 )
 _CUED_PHONE: Final = re.compile(
     r"(?i)\b(?:phone|telephone|tel|mobile|cell|whatsapp|call|text|sms|ring|reach|dial)\b[^0-9+\n]{0,24}"
-    r"(?P<number>\(?[0-9](?:[" + _GAP + r".()-]{0,2}[0-9]){6,14})(?![\w%]|[.,:/-][0-9])"
+    r"(?P<number>\(?[0-9](?:[ \xa0\u202f.()-]{0,2}[0-9]){6,14})(?![\w%]|[.,:/-][0-9])"
 )
 _DATE: Final = re.compile(r"^(?:19|20)[0-9]{2}[-. ](?:0[1-9]|1[0-2])[-. ](?:0[1-9]|[12][0-9]|3[01])")
 
@@ -91,9 +79,9 @@ _GATE: Final = "|".join(
         r"-----BEGIN ",
         r"sk-|AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|AIza|hf_|[rs]k_(?:live|test)_|eyJ",
         r"[0-9A-Fa-f]:[0-9A-Fa-f]{0,4}:|::[0-9A-Fa-f]",
-        r"[0-9](?:[" + _GAP + r".()/-]{0,2}[0-9]){6}",
+        r"[0-9](?:[ \x{a0}\x{202f}.()/-]{0,2}[0-9]){6}",
         r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.",
-        r"[A-Za-z]{2}[0-9]{2}(?:[" + _GAP + r"-]?[A-Za-z0-9]){11}",
+        r"[A-Za-z]{2}[0-9]{2}(?:[ \x{a0}\x{202f}-]?[A-Za-z0-9]){11}",
         r"\\u00",  # an escape within JSON text may hide any of these
     )
 )
@@ -121,6 +109,27 @@ _CARDS: Final = re.compile(
     r"|35[0-9]{14}"  # JCB
     r"|62[0-9]{14,17}"  # UnionPay
 )
+
+
+USER_KEYS: Final = (
+    "user", "user_id", "userId", "user.id", "end_user", "enduser.id", "wb_user_id", "mlflow.trace.user",
+    "safety_identifier", "annotator",
+)  # fmt: skip
+"""Keys under which readers find who the user is; also `id` of an object `user` or `rater`."""
+
+_USER: Final = re.compile(
+    r'(?P<key>"(?:' + "|".join(map(re.escape, USER_KEYS)) + r')"\s*:\s*|"rater"\s*:\s*\{[^{}]{0,200}?"id"\s*:\s*)'
+    r'(?P<value>"(?:[^"\\]|\\.)*+"?|-?[0-9]+)'
+)
+"""A user in text that is no JSON, such as a torn line."""
+
+
+def _stated(value: str) -> str:
+    """Return the text or number of a torn line; a text that is cut, or holds a wrong escape, as it stands."""
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value.strip('"')
 
 
 _ESCAPED_ASCII: Final = re.compile(r"\\(?:u00(?P<code>[2-7][0-9A-Fa-f])|(?P<slash>/)|.)", re.DOTALL)
@@ -267,7 +276,10 @@ def find(text: str) -> list[tuple[int, int, str]]:
 class Placeholders:
     """What was redacted in one record so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, pseudonym: Callable[[str], str | None] | None = None) -> None:
+        """Make one for a record, and for what its JSON texts hold under USER_KEYS, where `pseudonym` is given."""
+        self._pseudonym = pseudonym
+        self._users = 0
         self.counts: Counter[str] = Counter()
         """Kind, in lower case -> places where it stood."""
         self._numbers: dict[tuple[str, str], int] = {}
@@ -287,13 +299,16 @@ class Placeholders:
         Text that is not JSON, such as a torn line, is redacted as it stands; before that, escapes of printable ASCII
         become what they stand for, so that `user\\u0040example.com` is found.
         """
-        before = self.counts.copy()
+        before, users = self.counts.copy(), self._users
         try:
             redacted = self._json(json.loads(text))
             # Text that holds nothing stays as its source wrote it.
-            found = text if self.counts == before else json.dumps(redacted, ensure_ascii=False)
+            same = (self.counts, self._users) == (before, users)
+            found = text if same else json.dumps(redacted, ensure_ascii=False)
         except (ValueError, RecursionError):
             self.counts = before
+            if self._pseudonym:
+                text = _USER.sub(lambda found: found["key"] + json.dumps(self._user(_stated(found["value"]))), text)
             return self.text(_ESCAPED_ASCII.sub(_unescaped, text))
         # Half of a surrogate pair, which no column holds, is escaped again.
         return found if found is text else found.encode("utf-8", errors="backslashreplace").decode("utf-8")
@@ -303,7 +318,7 @@ class Placeholders:
             nested = value.lstrip()[:1] in ("{", "[")  # arguments of a tool call are JSON within JSON
             return self.json_text(value) if nested else self.text(value)
         if isinstance(value, dict):
-            return {self.text(key): self._json(item) for key, item in value.items()}
+            return {self.text(key): self._member(key, item) for key, item in value.items()}
         if isinstance(value, list):
             return [self._json(item) for item in value]
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -311,6 +326,21 @@ class Placeholders:
             redacted = self.text(text)
             return value if redacted == text else redacted
         return value
+
+    def _member(self, key: str, value: object) -> object:
+        """Return the redacted value of a key; a user is a pseudonym."""
+        if self._pseudonym and key in USER_KEYS and not isinstance(value, dict | list):
+            return self._user(value)
+        if self._pseudonym and key in ("user", "rater") and isinstance(value, dict):
+            return {self.text(k): self._user(v) if k == "id" else self._member(k, v) for k, v in value.items()}
+        return self._json(value)
+
+    def _user(self, value: object) -> object:
+        """Return the pseudonym that rows have of this user; what names nobody stays."""
+        if not self._pseudonym or isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+            return self._json(value)
+        self._users += 1
+        return self._pseudonym(str(value))
 
     def _placeholder(self, kind: str, value: str) -> str:
         same = kind, re.sub(r"[\s().-]", "", value).casefold()

@@ -6,10 +6,10 @@ given back as a problem of its line; it never stops its neighbours.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -25,6 +25,14 @@ PIECE: Final = "piece"
 
 UNFIT: Final = (pa.ArrowException, UnicodeError, ValueError, TypeError, OverflowError, RecursionError)
 """What a value raises that its column cannot hold."""
+
+
+IDS: Final = ("source_id", "conversation_id", "parent_id")
+"""Fields of an interaction by which others find it."""
+NAMES: Final = ("model", "model_requested", "finish_reason", "logprob_model", "arm", "consent")
+"""Fields of an interaction that hold a name, by which nothing is joined."""
+TEXTS: Final = ("content", "tool_calls", "name", "tool_call_id")
+"""Fields of a message that hold text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +125,11 @@ class RowBuilder:
         served = [(e, i) for e in entries if isinstance(e.outcome, Reading) for i in e.outcome.interactions]
         events = [(e, f) for e in entries if isinstance(e.outcome, Reading) for f in e.outcome.feedback]
         suspects = _suspects([_texts(interaction) for _, interaction in served])
-        rows = [self._interaction(e, i, suspect) for (e, i), suspect in zip(served, suspects, strict=True)]
+        named = _suspects([_names(interaction) for _, interaction in served])
+        rows = [self._interaction(e, i, *flags) for (e, i), *flags in zip(served, suspects, named, strict=True)]
         suspects = _suspects([[event.text] if event.text else [] for _, event in events])
-        more = [self._feedback(e, f, suspect) for (e, f), suspect in zip(events, suspects, strict=True)]
+        named = _suspects([[] if e.origin.keyed else _ids(event) for e, event in events])
+        more = [self._feedback(e, f, *flags) for (e, f), *flags in zip(events, suspects, named, strict=True)]
         return (
             pa.Table.from_pylist(rows, schema=with_piece(schema.INTERACTION)),
             pa.Table.from_pylist(more, schema=with_piece(schema.FEEDBACK)),
@@ -140,9 +150,16 @@ class RowBuilder:
             feedback.append(events)
         return pa.concat_tables(interactions), pa.concat_tables(feedback), unfit
 
-    def _interaction(self, entry: Entry, read: Interaction, suspect: bool) -> Row:
+    def _interaction(self, entry: Entry, read: Interaction, suspect: bool, named: bool) -> Row:
         source = entry.origin.source
-        redacted = _redacted(read) if suspect else _Redacted(read.prompt, read.response, read.tools, read.sampling)
+        placeholders = redact.Placeholders()
+        redacted = _Redacted(read.prompt, read.response, read.tools, read.sampling)
+        if suspect:
+            redacted = _redacted(read, placeholders)
+        if named:
+            stored: dict[str, Any] = {name: self._id(value) for name in IDS if (value := getattr(read, name))}
+            stored |= {name: placeholders.text(value) for name in NAMES if (value := getattr(read, name))}
+            read = replace(read, **stored)
         prompt_hash = messages_hash(redacted.prompt)
         # Tokens and log-probabilities belong to the text as it was sampled: of another text they would be wrong.
         kept = not redacted.response_changed
@@ -162,12 +179,15 @@ class RowBuilder:
             "token_ids": read.token_ids if kept else None,
             "token_logprobs": read.token_logprobs if kept else None,
             "consent": consent.stated(read.consent, source),
-            "redactions": sorted(redacted.counts.items()),
+            "redactions": sorted(placeholders.counts.items()),
             **self._provenance(entry, read.event_time),
         }
 
-    def _feedback(self, entry: Entry, read: Feedback, suspect: bool) -> Row:
+    def _feedback(self, entry: Entry, read: Feedback, suspect: bool, named: bool) -> Row:
         source = entry.origin.source
+        if named:
+            target, *others = (replace(ref, source_id=self._id(ref.source_id)) for ref in (read.target, *read.others))
+            read = replace(read, source_id=self._id(read.source_id), target=target, others=others)
         placeholders = redact.Placeholders()
         row: Row = {name: getattr(read, name, None) for name in schema.FEEDBACK.names}
         return row | {
@@ -199,6 +219,13 @@ class RowBuilder:
             **self._provenance(entry, None),
         }
 
+    def _id(self, value: str) -> str:
+        """Return an id as it is stored and as keys are made of it: a pseudonym where it holds personal data.
+
+        It is the same wherever the id is named, so that events find their responses, and responses their parents.
+        """
+        return "id:" + self.pseudonyms.digest(value) if redact.find(value) else value
+
     def _digest(self, entry: Entry) -> str:
         """Return a keyed hash of the line: another line at the same place is another record."""
         try:
@@ -210,7 +237,7 @@ class RowBuilder:
     def _raw(self, entry: Entry) -> str | None:
         """Return the text of a quarantined line, redacted; None where a row of Parquet has none."""
         try:
-            raw = redact.Placeholders().json_text(entry.raw())
+            raw = redact.Placeholders(self.pseudonyms.of).json_text(entry.raw())
             raw.encode("utf-8")
         except UNFIT:
             return None
@@ -244,18 +271,16 @@ class _Redacted:
     tools: str | None
     sampling: str | None
     response_changed: bool = False
-    counts: Mapping[str, int] = field(default_factory=dict)
 
 
-def _redacted(read: Interaction) -> _Redacted:
-    placeholders = redact.Placeholders()
+def _redacted(read: Interaction, placeholders: redact.Placeholders) -> _Redacted:
     prompt = [_message(message, placeholders) for message in read.prompt]
     before = placeholders.counts.total()
     response = [_message(message, placeholders) for message in read.response]
     changed = placeholders.counts.total() > before
     tools = placeholders.json_text(read.tools) if read.tools else read.tools
     sampling = placeholders.json_text(read.sampling) if read.sampling else read.sampling
-    return _Redacted(prompt, response, tools, sampling, changed, placeholders.counts)
+    return _Redacted(prompt, response, tools, sampling, changed)
 
 
 def _message(message: Message, placeholders: redact.Placeholders) -> Message:
@@ -266,13 +291,25 @@ def _message(message: Message, placeholders: redact.Placeholders) -> Message:
         redacted["tool_calls"] = placeholders.json_text(calls)
     if name := message["name"]:
         redacted["name"] = placeholders.text(name)
+    if call_id := message["tool_call_id"]:
+        redacted["tool_call_id"] = placeholders.text(call_id)
     return redacted
 
 
 def _texts(read: Interaction) -> list[str]:
     """Return every text of an interaction that a user or a model may have written."""
-    messages = (m.get(key) for m in (*read.prompt, *read.response) for key in ("content", "tool_calls", "name"))
+    messages = (m.get(key) for m in (*read.prompt, *read.response) for key in TEXTS)
     return [text for text in (*messages, read.tools, read.sampling) if isinstance(text, str)]
+
+
+def _names(read: Interaction) -> list[str]:
+    """Return every short text of an interaction that its source sets: ids, and names of models and choices."""
+    values = (getattr(read, name) for name in (*IDS, *NAMES))
+    return [value for value in values if value]
+
+
+def _ids(read: Feedback) -> list[str]:
+    return [read.source_id, *(ref.source_id for ref in (read.target, *read.others))]
 
 
 def _suspects(texts: Sequence[Sequence[str]]) -> list[bool]:

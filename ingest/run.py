@@ -4,6 +4,7 @@ Reads what winnow.toml names and writes the lake; `python -m ingest run`. Safe t
 before is not read again, and no key is in the lake twice.
 """
 
+import re
 import secrets
 import time
 from collections import Counter, deque
@@ -16,7 +17,7 @@ from typing import Final
 
 from ingest import labels, pairing, scan, threads
 from ingest.batch import Batch, Tally
-from ingest.errors import LakeError, RecordError, SettingsError
+from ingest.errors import ContractError, LakeError, RecordError, SettingsError
 from ingest.lake import Lake
 from ingest.positions import Position, Positions
 from ingest.pseudonyms import Pseudonyms
@@ -28,6 +29,9 @@ from ingest.settings import Settings, Source
 
 RECENT_LINES: Final = 8
 """So many last lines of a file are kept, to recognise it by what stands before its position."""
+
+REASON: Final = re.compile(r"[a-z0-9_]+")
+"""Every reason to skip a record."""
 
 Progress = Callable[[str, int], None]
 """Called with what is being read, and how many stored bytes of all files are done."""
@@ -163,6 +167,8 @@ class _Ingestion:
     def _add(self, piece: Tally, entry: Entry) -> None:
         piece.lines += 1
         outcome = entry.outcome
+        if isinstance(outcome, Reading):
+            _check_reasons(entry.reader, outcome)
         if isinstance(outcome, Reading) and outcome.skipped is not None:
             piece.records += 1
             piece.skipped[outcome.skipped] += 1
@@ -229,6 +235,16 @@ def _read(line: Line, reader: Reader | None) -> tuple[Reader | None, Reading | R
         return reader, problem
     except UNFIT as error:  # its message may quote the value
         return reader, RecordError("bad_value", f"A value does not fit: {type(error).__name__}.")
+
+
+def _check_reasons(reader: str | None, outcome: Reading) -> None:
+    """Raise ContractError for a reason that is no code: what a log holds must not end up in the accounts."""
+    reasons = [*outcome.skipped_parts, *([outcome.skipped] if outcome.skipped is not None else [])]
+    if not all(REASON.fullmatch(reason) for reason in reasons):
+        raise ContractError(
+            f"The reader {reader} skips a record with a reason that is not of a-z, 0-9 and _. "
+            "This is a bug in the reader: please report it with the file's format."
+        )
 
 
 def unread(settings: Settings, lake: Lake) -> Mapping[str, int]:

@@ -17,6 +17,18 @@ ROLES = ("prompter", "assistant")
 
 EXPORTED = "ready_for_export"
 """The state of a tree that was finished and reviewed."""
+UNFINISHED = (
+    "initial_prompt_review",
+    "prompt_lottery_waiting",
+    "growing",
+    "ranking",
+    "ready_for_scoring",
+    "scoring_failed",
+    "backlog_ranking",
+    "aborted_low_grade",
+    "halted_by_moderator",
+)
+"""Every other state of Open-Assistant's message trees."""
 
 
 class OASSTTree:
@@ -32,8 +44,8 @@ class OASSTTree:
     def read(self, record: Mapping[str, object]) -> Reading:
         """Return every reply and every ranking; an unfinished tree is skipped."""
         row = Fields(record)
-        state = row.name("tree_state")
-        if state not in (None, EXPORTED):
+        state = row.one_of("tree_state", (EXPORTED, *UNFINISHED)) if row.has("tree_state") else EXPORTED
+        if state != EXPORTED:
             return Reading(skipped=f"tree_{state}")
         tree = _Tree(row.text("message_tree_id"))
         tree.walk(row.child("prompt"))

@@ -35,6 +35,8 @@ TEXTS: Final = ("input_text", "output_text", "text")
 ELSEWHERE: Final = ("item_reference", "compaction")
 """Items that stand for text which only OpenAI can read."""
 LAST_EVENTS: Final = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+UNANSWERED: Final = ("failed", "cancelled", "queued", "in_progress", "cut_off")
+"""Status of a response that is none; "cut_off" is what `join` says of half a stream."""
 FINISH: Final[Mapping[str, str]] = {"max_output_tokens": "length", "content_filter": "content_filter"}
 """Why a response is incomplete -> finish reason."""
 
@@ -55,8 +57,10 @@ class OpenAIResponses:
         if call.skipped is not None:
             return Reading(skipped=call.skipped)
         status = call.response.name("status") or "completed"
+        if status in UNANSWERED:
+            return Reading(skipped=f"response_{status}")
         if status not in ("completed", "incomplete"):
-            return Reading(skipped=f"response_{status}")  # failed, cancelled, queued, in_progress, cut_off
+            call.response.bad("status", "completed, incomplete or one of " + ", ".join(UNANSWERED))
         if _is_elsewhere(call.request):
             return Reading(skipped="prompt_not_logged")
         return Reading(interactions=(interaction(call.request, call.response),))
