@@ -20,8 +20,8 @@ SAMPLE: Final = Path(__file__).resolve().parent / "sample"
 CONFIG: Final = SAMPLE / "winnow.toml"
 RECIPE: Final = SAMPLE / "recipe.toml"
 TRAINING: Final = (
-    *("--learning-rate", "1e-3", "--epochs", "3", "--seed", "0"),
-    *("--batch-size", "16", "--gradient-accumulation", "2"),
+    *("--learning-rate", "5e-4", "--epochs", "2", "--seed", "0"),
+    *("--batch-size", "16", "--gradient-accumulation", "1"),
 )
 """A model of a million weights wants a far larger step than the default, which suits billions."""
 NARRATION: Final = Console(stderr=True)

@@ -4,22 +4,16 @@ import gzip
 import itertools
 import json
 import math
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from data.generate import deployed, faults, lines, plan, tokens, writing
 from data.generate.deployment import Deployment
 from data.generate.rows import Ref
-from ingest import settings
-from ingest.lake import Lake
-from ingest.run import run
-from ingest.schema import feedback_id
 
 MEGABYTE = 1024 * 1024
 
@@ -266,75 +260,3 @@ def test_the_length_bias_shows_in_the_votes(truth: dict[str, Any]) -> None:
     bias = truth["length_bias"]
     assert bias["longer_chosen"] > bias["longer_chosen_unbiased"]
     assert bias["longer_chosen_at_equal_quality"] > 0.7
-
-
-TABLES = ("interactions", "feedback", "files", "quarantine", "triples", "unpaired")
-
-
-@pytest.fixture(scope="module")
-def lake(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
-    """The sample's log, ingested in a copy."""
-    folder = tmp_path_factory.mktemp("workspace") / "data" / "sample"
-    shutil.copytree(sample, folder, ignore=shutil.ignore_patterns("model"))
-    workspace = settings.load(folder / "winnow.toml")
-    run(workspace)
-    connection = duckdb.connect()
-    for table in TABLES:
-        Lake(workspace.lake).view(connection, table)
-    return connection
-
-
-COUNTS = ("lines", "records", "interactions", "feedback", "quarantined", "skipped")
-
-
-def test_ingest_counts_every_file_as_the_generator_did(lake: duckdb.DuckDBPyConnection, truth: dict[str, Any]) -> None:
-    rows = lake.execute(f"SELECT parse_filename(path), {', '.join(COUNTS)} FROM files").fetchall()
-    assert {name: tuple(counts) for name, *counts in rows} == {
-        name: tuple(counts[key] for key in COUNTS) for name, counts in truth["files"].items()
-    }
-
-
-def test_planted_lines_are_quarantined_for_their_reason(
-    lake: duckdb.DuckDBPyConnection, truth: dict[str, Any], logged: dict[str, bytes]
-) -> None:
-    found = {
-        (name, offset): reason
-        for name, offset, reason in lake.execute(
-            "SELECT parse_filename(path), byte_offset, reason FROM quarantine"
-        ).fetchall()
-    }
-    expected = {}
-    for item in truth["planted"]["malformed"]:
-        name, number = item["at"][0].rsplit(":", 1)
-        lines_before = logged[name].split(b"\n")[: int(number) - 1]
-        expected[name, sum(len(line) + 1 for line in lines_before)] = item["reason"]
-    assert found == expected
-
-
-@pytest.mark.parametrize("rule", ["choice", "edit", "sibling_thumbs"])
-def test_triples_are_those_that_were_planted(rule: str, lake: duckdb.DuckDBPyConnection, truth: dict[str, Any]) -> None:
-    """By the events that each rests on, so that one event too many or too few shows."""
-    expected = Counter(
-        tuple(sorted(feedback_id("support-assistant", name, int(revision)) for name, revision in _split(events)))
-        for _, _, events in truth["pairs"][rule]["list"]
-    )
-    rows = lake.execute("SELECT event_ids FROM triples WHERE rule = ?", [rule]).fetchall()
-    assert Counter(tuple(row[0]) for row in rows) == expected
-
-
-def _split(events: list[str]) -> list[list[str]]:
-    return [event.split("/") for event in events]
-
-
-def test_lone_thumbs(lake: duckdb.DuckDBPyConnection, truth: dict[str, Any]) -> None:
-    up, down = lake.execute("SELECT count(*) FILTER (label), count(*) FILTER (NOT label) FROM unpaired").fetchall()[0]
-    assert {"up": up, "down": down} == truth["pairs"]["unpaired"]["thumb"]
-
-
-def test_no_planted_personal_data_is_in_the_lake(lake: duckdb.DuckDBPyConnection, truth: dict[str, Any]) -> None:
-    """Every planted value is looked for in every text of the tables."""
-    held = "".join(
-        row[0] for table in TABLES for row in lake.execute(f"SELECT to_json({table})::VARCHAR FROM {table}").fetchall()
-    )
-    assert "<EMAIL_1>" in held
-    assert not [item["kind"] for item in truth["planted"]["personal_data"] if "".join(item["parts"]) in held]

@@ -92,6 +92,11 @@ def test_every_rule_makes_exactly_the_triples_of_the_truth(
     assert sorted(events for (events,) in rows) == sorted(expected)
 
 
+def test_lone_thumbs_are_unpaired_rows(lake: duckdb.DuckDBPyConnection, truth: dict[str, Any]) -> None:
+    rows = lake.execute("SELECT count(*) FILTER (label), count(*) FILTER (NOT label) FROM unpaired").fetchall()
+    assert dict(zip(("up", "down"), rows[0], strict=True)) == truth["pairs"]["unpaired"]["thumb"]
+
+
 def test_no_planted_secret_is_in_the_lake(lake: duckdb.DuckDBPyConnection, truth: dict[str, Any]) -> None:
     secrets = sorted({"".join(planted["parts"]) for planted in truth["planted"]["personal_data"]})
     assert len(secrets) >= 10
