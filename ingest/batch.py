@@ -3,22 +3,27 @@
 Writes `interactions`, `feedback`, `quarantine` and then `files`, whose row says how far a file is read. A run that is
 killed between these commits leaves rows that `files` knows nothing of. The next run reads the same lines again, finds
 the rows by key and place, and counts them without adding them twice.
+
+The first record of a key is kept. A later one that says the same is a duplicate, one that does not goes to quarantine.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-import duckdb
 import pyarrow as pa
 
 from ingest import schema
-from ingest.errors import ContractError
+from ingest.errors import ContractError, RecordError
 from ingest.lake import Lake
 from ingest.positions import Position
+from ingest.readers.reading import Reading
 from ingest.rows import PIECE, Entry, Origin, RowBuilder, Rows
+
+Line = tuple[int, int]
+"""Piece and offset in its file."""
 
 CHUNK_BYTES: Final = 4 << 20
 """Log bytes whose records are held as Python objects; then they become Arrow rows."""
@@ -26,23 +31,47 @@ CHUNK_BYTES: Final = 4 << 20
 KEYS: Final = {"interactions": "interaction_id", "feedback": "feedback_id", "quarantine": "quarantine_id"}
 """Table -> key."""
 
+ID_CONFLICT: Final = RecordError("id_conflict", "An id of this record stands for another content in the lake.")
+
+CONTENT: Final = {
+    "interactions": ("prompt_hash", "response_hash", "status"),
+    "feedback": ("signal", "interaction_id", "other_ids", "value", "text", "retracted"),
+    "quarantine": ("reason",),
+}
+"""Table -> columns by which two records of one key are told apart."""
+
+_SAME: Final = {
+    # A prompt that awaited its parent is another one as soon as it is whole.
+    "interactions": """first.response_hash = row.response_hash
+        AND (first.prompt_hash = row.prompt_hash OR first.status = 'awaits_parent' OR row.status = 'awaits_parent')""",
+    "feedback": " AND ".join(f"first.{name} IS NOT DISTINCT FROM row.{name}" for name in CONTENT["feedback"]),
+    "quarantine": "true",
+}
+"""Table -> whether two records of one key say the same."""
+
 _VERDICTS: Final = """
     WITH held AS (
-        SELECT key.id, lake.file_id, lake.byte_offset
+        SELECT key.id, {columns}, lake.file_id, lake.byte_offset
         FROM (SELECT DISTINCT id FROM batch) AS key JOIN {table} AS lake ON lake.{key} = key.id
     ),
     counted AS (
         SELECT *, row_number() OVER (PARTITION BY id ORDER BY nr) AS nth,
             row_number() OVER (PARTITION BY id, file_id, byte_offset ORDER BY nr) AS nth_of_line
         FROM batch
+    ),
+    first AS (
+        SELECT id, {columns}, file_id, byte_offset, true AS held FROM held AS lake
+        UNION ALL
+        SELECT id, {columns}, NULL, NULL, false FROM counted AS lake WHERE nth = 1 AND id NOT IN (SELECT id FROM held)
     )
     SELECT CASE
-            WHEN held.id IS NULL AND nth = 1 THEN 'new'
-            WHEN held.file_id = counted.file_id AND held.byte_offset = counted.byte_offset
+            WHEN NOT first.held AND nth = 1 THEN 'new'
+            WHEN first.file_id = row.file_id AND first.byte_offset = row.byte_offset
                 AND interrupted AND nth_of_line = 1 THEN 'landed'
-            ELSE 'duplicate'
+            WHEN {same} THEN 'duplicate'
+            ELSE 'conflict'
         END AS verdict
-    FROM counted LEFT JOIN held USING (id)
+    FROM counted AS row JOIN first USING (id)
     ORDER BY nr
 """
 
@@ -75,6 +104,33 @@ class Tally:
             )
 
 
+@dataclass
+class Conflicts:
+    """Records whose id stands for another content already."""
+
+    records: Counter[Line] = field(default_factory=Counter)
+    """Line -> its records that conflict."""
+    _keys: set[tuple[Line, str]] = field(default_factory=set)
+
+    def add(self, line: Line, key: str) -> None:
+        """Note one record."""
+        self.records[line] += 1
+        self._keys.add((line, key))
+
+    def without(self, feedback: pa.Table) -> pa.Table:
+        """Return the feedback less what conflicts, too: events about a conflicting response of their own line."""
+        if not self._keys:
+            return feedback
+        names = (PIECE, "byte_offset", "interaction_id", "other_ids")
+        kept = []
+        for piece, offset, target, others in zip(*(feedback[name].to_pylist() for name in names), strict=True):
+            line = (piece, offset)
+            kept.append(not any((line, key) in self._keys for key in (target, *others)))
+            if not kept[-1]:
+                self.records[line] += 1
+        return feedback.filter(pa.array(kept, pa.bool_()))
+
+
 class Batch:
     """Lines on their way into the lake."""
 
@@ -85,6 +141,8 @@ class Batch:
         """Bytes of the lines since the last commit."""
         self._chunk_bytes = 0
         self._entries: list[Entry] = []
+        self._lines: dict[Line, Entry] = {}
+        """The lines that were read, as they go to quarantine should the lake hold their ids with other contents."""
         self._rows: list[Rows] = []
         self._tallies: dict[int, Tally] = {}
         self._interrupted: dict[tuple[str, str], bool] = {}
@@ -106,10 +164,14 @@ class Batch:
         self._build()
         tallies = {piece: tally for piece, tally in self._tallies.items() if tally.lines}
         rows = Rows.concat(self._rows)
+        conflicts = Conflicts()
+        interactions = self._admit("interactions", rows.interactions, tallies, conflicts)
+        feedback = self._admit("feedback", conflicts.without(rows.feedback), tallies, conflicts)
+        quarantine = pa.concat_tables([rows.quarantine, self._conflicting(conflicts, tallies)])
         new = {
-            "interactions": self._admit("interactions", rows.interactions, tallies),
-            "feedback": self._admit("feedback", rows.feedback, tallies),
-            "quarantine": self._admit("quarantine", rows.quarantine, tallies),
+            "interactions": interactions,
+            "feedback": feedback,
+            "quarantine": self._admit("quarantine", quarantine, tallies, conflicts),
         }
         for tally in tallies.values():
             tally.check()
@@ -119,7 +181,7 @@ class Batch:
                 self.lake.append(table, data, cursors)
         # Last: as long as it lacks these files, the rows above are as if they had not been read.
         self.lake.append("files", self._files(list(tallies.values())), cursors)
-        self._tallies, self._rows, self.log_bytes = {}, [], 0
+        self._tallies, self._rows, self._lines, self.log_bytes = {}, [], {}, 0
         return list(tallies.values())
 
     def _build(self) -> None:
@@ -128,15 +190,27 @@ class Batch:
             for piece, fewer in rows.folded.items():
                 self._tallies[piece].records -= fewer
             self._rows.append(rows)
+            read = (entry for entry in self._entries if isinstance(entry.outcome, Reading))
+            self._lines |= {(e.origin.piece, e.offset): replace(e, outcome=ID_CONFLICT) for e in read}
         self._entries, self._chunk_bytes = [], 0
 
-    def _admit(self, table: str, rows: pa.Table, tallies: Mapping[int, Tally]) -> pa.Table:
+    def _conflicting(self, conflicts: "Conflicts", tallies: Mapping[int, Tally]) -> pa.Table:
+        """Return the quarantine rows of the lines that hold conflicting records: one a line, counted as one record."""
+        for (piece, _), records in conflicts.records.items():
+            tallies[piece].records -= records - 1
+        return self.builder.build([self._lines[line] for line in sorted(conflicts.records)]).quarantine
+
+    def _admit(self, table: str, rows: pa.Table, tallies: Mapping[int, Tally], conflicts: "Conflicts") -> pa.Table:
         """Count every row in its piece's tally, and return the new ones with the contract's columns."""
         verdicts = self._verdicts(table, rows, tallies) if rows.num_rows else []
         reasons = rows["reason"].to_pylist() if table == "quarantine" else [""] * rows.num_rows
-        for piece, reason, verdict in zip(rows[PIECE].to_pylist(), reasons, verdicts, strict=True):
+        places = zip(rows[PIECE].to_pylist(), rows["byte_offset"].to_pylist(), strict=True)
+        ids = rows[KEYS[table]].to_pylist()
+        for (piece, offset), key, reason, verdict in zip(places, ids, reasons, verdicts, strict=True):
             tally = tallies[piece]
-            if verdict == "duplicate":
+            if verdict == "conflict":
+                conflicts.add((piece, offset), key)
+            elif verdict == "duplicate":
                 tally.skipped["duplicate"] += 1
             elif table == "quarantine":
                 tally.quarantined[reason] += 1
@@ -147,7 +221,7 @@ class Batch:
         return rows.filter(pa.array([verdict == "new" for verdict in verdicts], pa.bool_())).drop([PIECE])
 
     def _verdicts(self, table: str, rows: pa.Table, tallies: Mapping[int, Tally]) -> list[str]:
-        """Return for each row: "new", "landed" (an interrupted run added it) or "duplicate"."""
+        """Return for each row: "new", "landed" (an interrupted run added it), "duplicate" or "conflict"."""
         interrupted = self._interruptions(table, list(tallies.values()))
         keys = pa.table(
             {
@@ -156,12 +230,15 @@ class Batch:
                 "byte_offset": rows["byte_offset"],
                 "interrupted": pa.array([interrupted[piece] for piece in rows[PIECE].to_pylist()], pa.bool_()),
                 "nr": pa.array(range(rows.num_rows), pa.int64()),
+                **{name: rows[name] for name in CONTENT[table]},
             }
         )
-        with duckdb.connect() as connection:
+        with self.lake.database() as connection:
             self.lake.view(connection, table)
             connection.register("batch", keys)
-            found = connection.execute(_VERDICTS.format(table=table, key=KEYS[table])).fetchall()
+            columns = ", ".join(f"lake.{name}" for name in CONTENT[table])
+            query = _VERDICTS.format(table=table, key=KEYS[table], columns=columns, same=_SAME[table])
+            found = connection.execute(query).fetchall()
         return [verdict for (verdict,) in found]
 
     def _interruptions(self, table: str, tallies: Sequence[Tally]) -> dict[int, bool]:

@@ -44,6 +44,7 @@ QUARANTINE_REASONS: Final = {
     "missing_field": "A field that the format requires is absent.",
     "wrong_type": "A field has a type that the format does not allow.",
     "bad_value": "A field has a value that the format does not allow.",
+    "id_conflict": "An id that the record states stands for another prompt, response or verdict already.",
     "corrupt_archive": "The compressed file is damaged or cut from here on.",
 }
 """Reason code of a quarantined record -> what it means."""
@@ -200,7 +201,7 @@ FEEDBACK: Final = _table(
 
 QUARANTINE: Final = _table(
     [
-        ("quarantine_id", pa.string()),  # content_id of source, head of its file, byte_offset and a keyed hash of the line
+        ("quarantine_id", pa.string()),  # content_id of source, head, byte_offset and the line's keyed hash
         ("source", pa.string()),
         ("reason", pa.string()),  # a key of QUARANTINE_REASONS
         ("detail", pa.string()),

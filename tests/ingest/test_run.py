@@ -152,7 +152,7 @@ def test_a_file_that_is_written_anew_is_read_anew(workspace: Any, interaction: M
 
 
 def test_the_order_of_commits_and_their_size_change_nothing(workspace: Any, interaction: Make, log: Log) -> None:
-    records = [interaction(i % 30, answer="x" * i) for i in range(40)]
+    records = [interaction(i % 30, answer="x" * (i % 30)) for i in range(40)]
     (workspace.logs / "a.jsonl").write_bytes(log(*records[:25]) + b"bad\n" + log(*records[25:]))
     workspace.limited(commit_bytes=1500)
     assert counts(workspace.run()) == (41, 41, 30, 0, 1, 10)
@@ -362,3 +362,22 @@ def test_an_unreadable_file_is_named(workspace: Any) -> None:
     workspace.settings = workspace.settings.model_copy(update={"sources": (source,)})
     with pytest.raises(LakeError, match="Cannot read /proc/self/mem"):
         workspace.run()
+
+
+def test_a_kill_while_the_key_is_made_leaves_none(
+    workspace: Any, interaction: Make, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = workspace.root / "pseudonym.key"
+    key.unlink()
+    (workspace.logs / "a.jsonl").write_bytes(log(interaction(1)))
+
+    def killed(_descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            workspace.run()
+    assert not key.exists()
+    assert workspace.run().totals()["interactions"] == 1
+    assert len(bytes.fromhex(key.read_text())) == 32
