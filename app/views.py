@@ -8,6 +8,7 @@ its source. Code keeps every byte. The raw view shows the text as it is, charact
 
 import html
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -28,7 +29,8 @@ TAGS: Final = frozenset(
 ROLES: Final = {"system": "System", "developer": "Developer", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 """Roles that have a look of their own; any other is drawn under the name it has."""
 
-_FORMULA: Final = re.compile(r"\\\(.+?\\\)|\\\[.+?\\\]|\$\$.+?\$\$", re.DOTALL)
+_FORMULAS: Final = {r"\(": r"\)", r"\[": r"\]", "$$": "$$"}
+"""What a formula starts with -> what ends it."""
 
 
 class _Untrusted(RendererHTML):
@@ -73,12 +75,21 @@ class _Untrusted(RendererHTML):
 
 def _formula(state: StateInline, silent: bool) -> bool:
     r"""Keep markdown away from `\( ... \)`, `\[ ... \]` and `$$ ... $$`."""
-    match = _FORMULA.match(state.src, state.pos, state.posMax)
-    if match is None:
+    closer = _FORMULAS.get(state.src[state.pos : state.pos + 2])
+    if closer is None:
+        return False
+    # All ends are looked up once: a search from every start is quadratic in a text of starts alone.
+    ends: dict[tuple[str, str], list[int]] = state.env.setdefault("formula ends", {})
+    if (state.src, closer) not in ends:
+        overlapping = re.finditer(f"(?={re.escape(closer)})", state.src)
+        ends[state.src, closer] = [match.start() + len(closer) for match in overlapping]
+    places = ends[state.src, closer]
+    next_one = bisect_left(places, state.pos + len(closer) + 3)  # between both stands one character or more
+    if next_one == len(places) or places[next_one] > state.posMax:
         return False
     if not silent:
-        state.push("formula", "", 0).content = match.group()
-    state.pos = match.end()
+        state.push("formula", "", 0).content = state.src[state.pos : places[next_one]]
+    state.pos = places[next_one]
     return True
 
 

@@ -106,6 +106,13 @@ def test_no_line_ends_are_left_for_streamlit_to_strip(text: str) -> None:
     assert not set("\r\n") & set(markdown(text) + raw(text) + plain(text))
 
 
+def test_starts_of_formulas_without_an_end_are_text() -> None:
+    """As many as would take a search from each of them minutes."""
+    assert Reading(markdown(r"\(" * 60_000)).text == "(" * 60_000 + "\n"
+    assert '<span class="formula">$$$$$</span>' in markdown("$$$$$ $")
+    assert "formula" not in markdown("$$$$")
+
+
 def test_single_line_breaks_stay() -> None:
     assert markdown("one\ntwo").count("<br />") == 1
 
