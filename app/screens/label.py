@@ -6,6 +6,7 @@ from typing import Final
 import streamlit as st
 
 from app import views
+from app.candidates import latest
 from app.screens.workspace import open_workspace
 from app.sitting import SAID, Sitting
 from app.store import Store
@@ -32,7 +33,7 @@ def draw() -> None:
     try:
         workspace, store = open_workspace()
         if (name := _annotator()) is not None:
-            _sitting(_sit_down(name, workspace, store))
+            _sitting(_sit_down(name, workspace, store), published=latest(workspace) is not None)
     except WinnowError as error:
         st.error(str(error), icon=":material/error:")
 
@@ -74,14 +75,18 @@ def _sit_down(name: str, workspace: Settings, store: Store) -> Sitting:
     return sitting
 
 
-def _sitting(sitting: Sitting) -> None:
+def _sitting(sitting: Sitting, *, published: bool) -> None:
     """Draw the pair on screen and everything to judge it with."""
     showing = sitting.ensure()
     _header(sitting, sitting.desk.progress())
     if showing is None:
         with st.container(key="nothing-left"):
-            st.subheader("Nothing left to judge", anchor=False)
-            st.write("Every pair has all its verdicts, or is with another annotator at the moment.")
+            st.subheader("Nothing left to judge" if published else "No pairs yet", anchor=False)
+            st.write(
+                "Every pair has all its verdicts, or is with another annotator at the moment."
+                if published
+                else "No pairs to judge have been published in this workspace."
+            )
             st.caption("`python -m curate run` brings new pairs. This page finds them when it is loaded again.")
     else:
         as_raw = st.session_state.get(RAW, False)

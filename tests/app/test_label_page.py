@@ -139,10 +139,10 @@ def test_the_page_says_when_nothing_is_left(make_workspace: MakeWorkspace, open_
     assert [str(button.key).split("-")[0] for button in page.button] == ["undo"]
 
 
-def test_a_workspace_without_a_snapshot_has_an_empty_queue(tmp_path: Path, open_page: Callable[..., AppTest]) -> None:
+def test_a_workspace_without_a_snapshot_says_so(tmp_path: Path, open_page: Callable[..., AppTest]) -> None:
     (tmp_path / "winnow.toml").write_text("")
     page = open_page(Workspace(tmp_path))
-    assert [heading.value for heading in page.subheader] == ["Nothing left to judge"]
+    assert [heading.value for heading in page.subheader] == ["No pairs yet"]
 
 
 def test_an_error_of_the_workspace_is_one_sentence(tmp_path: Path, open_page: Callable[..., AppTest]) -> None:
