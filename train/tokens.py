@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from ingest.errors import ContractError, SettingsError
@@ -24,7 +25,7 @@ class Row:
     """One pair as the file has it."""
 
     row_id: str
-    """triple_id, or "row:N" where the file has none."""
+    """triple_id, or "row:N" ("validation:row:N" of --validation) where the file has none."""
     prompt: Side
     chosen: Side
     rejected: Side
@@ -46,7 +47,8 @@ class TokenisedPair:
 def tokenise(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[TokenisedPair]:
     """Return the token ids of `rows`, in their order.
 
-    Raises SettingsError when the tokenizer cannot render them, ContractError when tools or tool calls are not JSON.
+    Raises SettingsError for an unfit tokenizer, ContractError when tools or tool calls are not JSON, or the
+    chat template refuses a conversation.
     """
     if not rows:
         return []
@@ -93,8 +95,15 @@ def _render_chat(tokenizer: PreTrainedTokenizerBase, row: Row) -> tuple[str, str
     tools = _json(row.tools, "tools", row.row_id) if row.tools is not None else None
 
     def render(messages: list[dict[str, Any]], *, generation: bool) -> str:
-        text = tokenizer.apply_chat_template(messages, tools=tools, add_generation_prompt=generation, tokenize=False)
-        return str(text)
+        try:
+            return str(
+                tokenizer.apply_chat_template(messages, tools=tools, add_generation_prompt=generation, tokenize=False)
+            )
+        except (TemplateError, TypeError) as error:  # TypeError: it adds a text to what is none, for instance
+            raise ContractError(
+                f"{row.row_id}: the model's chat template cannot render the conversation: {error}. "
+                "Leave such rows out in curation, or correct chat_template.jinja in the model folder."
+            ) from error
 
     return (
         render(prompt, generation=True),
@@ -104,9 +113,11 @@ def _render_chat(tokenizer: PreTrainedTokenizerBase, row: Row) -> tuple[str, str
 
 
 def messages_for_template(messages: Side, row_id: str) -> list[dict[str, Any]]:
-    """Return `messages` as templates expect them: without null keys, tool calls as objects.
+    """Return `messages` as templates expect them: without null keys, tool calls and their arguments as objects.
 
-    Templates ask `if message.tool_calls is defined`, so a null key would change what they write.
+    APIs give a call's arguments as JSON text; transformers' templates expect the object and encode it (`| tojson`), so
+    that text would be encoded twice. They ask `if message.tool_calls is defined`, so a null key would change
+    the result.
     """
     cleaned = []
     for message in messages:
@@ -115,8 +126,22 @@ def messages_for_template(messages: Side, row_id: str) -> list[dict[str, Any]]:
         kept: dict[str, Any] = {key: value for key, value in message.items() if value is not None}
         if isinstance(kept.get("tool_calls"), str):
             kept["tool_calls"] = _json(kept["tool_calls"], "tool_calls", row_id)
+        if isinstance(kept.get("tool_calls"), list):
+            kept["tool_calls"] = [_with_arguments(call) for call in kept["tool_calls"]]
         cleaned.append(kept)
     return cleaned
+
+
+def _with_arguments(call: Any) -> Any:
+    """Return a tool call with its `function.arguments` as an object where they are JSON text of one, else as it is."""
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):
+        return call
+    try:
+        arguments = json.loads(function["arguments"])
+    except (json.JSONDecodeError, RecursionError):  # a model may have written anything
+        return call
+    return {**call, "function": {**function, "arguments": arguments}} if isinstance(arguments, dict) else call
 
 
 def _json(text: str, column: str, row_id: str) -> Any:

@@ -1,6 +1,7 @@
 """Token ids of prompts and responses: what is rendered, and where the response starts."""
 
 import copy
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -107,3 +108,36 @@ def test_the_response_starts_at_the_earlier_of_both_boundaries(tokenizer: PreTra
     assert text_of(tokenizer, pair.prompt + pair.rejected) == "A: no"
     assert pair.drift >= 1
     assert ">" not in text_of(tokenizer, pair.prompt)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rendered"),
+    [
+        pytest.param('{"city": "Bonn"}', '{"city": "Bonn"}', id="object"),
+        pytest.param("{city", '"{city"', id="not JSON"),
+        pytest.param('"Bonn"', '"\\"Bonn\\""', id="no object"),
+    ],
+)
+def test_arguments_of_a_call_are_encoded_once(
+    tokenizer: PreTrainedTokenizerFast, arguments: str, rendered: str
+) -> None:
+    calls = json.dumps([{"type": "function", "function": {"name": "find", "arguments": arguments}}])
+    template = "{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments | tojson }}{% endfor %}"
+    chosen = [{**say("assistant", ""), "tool_calls": calls}]
+
+    (pair,) = tokenise(with_template(tokenizer, template + "{% endfor %}"), [chat_row(chosen=chosen)])
+
+    assert text_of(tokenizer, pair.chosen) == rendered
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        pytest.param("{{ raise_exception('No system role') }}", id="raises"),
+        pytest.param("{% for m in messages %}", id="syntax"),
+        pytest.param("{{ messages + 1 }}", id="type"),
+    ],
+)
+def test_a_template_that_fails_names_the_row(tokenizer: PreTrainedTokenizerFast, template: str) -> None:
+    with pytest.raises(ContractError, match=r"^row:7: the model's chat template cannot render the conversation: "):
+        tokenise(with_template(tokenizer, template), [replace(chat_row(), row_id="row:7")])
