@@ -15,6 +15,8 @@ Floats = npt.NDArray[np.float64]
 
 RESAMPLES: Final = 2000
 """Draws of the bootstrap."""
+DRAWN_AT_ONCE: Final = 2**20
+"""Groups drawn before they are summed: 8 MB of numbers, however many groups there are."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,10 @@ def bootstrap_interval(values: Floats, groups: Sequence[bytes], seed: int) -> tu
     _, group = np.unique(np.array(groups, dtype=object), return_inverse=True)
     sums, counts = np.bincount(group, weights=values), np.bincount(group)
     generator = np.random.default_rng(seed)
-    draws = generator.integers(len(counts), size=(RESAMPLES, len(counts)))
-    means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
+    means = np.empty(RESAMPLES)
+    at_once = max(1, DRAWN_AT_ONCE // len(counts))
+    for start in range(0, RESAMPLES, at_once):
+        draws = generator.integers(len(counts), size=(min(at_once, RESAMPLES - start), len(counts)))
+        means[start : start + at_once] = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)

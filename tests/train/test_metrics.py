@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from train import metrics
 from train.metrics import ReadOut, bootstrap_interval, held_out, losses, preferences, sigmoid, training_log
 from train.scores import SUSPECT_BELOW, suspect_flip
 
@@ -84,6 +85,14 @@ def test_bootstrap_interval_has_the_width_of_the_binomial() -> None:
     low, high = bootstrap_interval(values, [str(i).encode() for i in range(400)], seed=1)
 
     assert [low, high] == pytest.approx([0.655, 0.745], abs=0.006)
+
+
+def test_the_bootstrap_is_the_same_however_many_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, groups = np.arange(41.0) ** 2, [bytes([i]) for i in range(41)]
+    at_once = bootstrap_interval(values, groups, seed=1)
+    monkeypatch.setattr(metrics, "DRAWN_AT_ONCE", 300)
+
+    assert bootstrap_interval(values, groups, seed=1) == at_once
 
 
 def test_a_flip_is_suspected_at_three_to_one_against_the_label() -> None:
