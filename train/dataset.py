@@ -109,12 +109,13 @@ class PairReader:
     tokens: "array[int]" = field(default_factory=lambda: array("i"))
     ends: "array[int]" = field(default_factory=lambda: array("q"))
 
-    def read(self, path: Path, split_of: SplitOf, on_rows: Callable[[int], None]) -> None:
+    def read(self, path: Path, split_of: SplitOf, on_rows: Callable[[int], None], before_number: str = "") -> None:
         """Add every pair of `path`; `on_rows` hears how many rows were just read.
 
+        Where the file has no triple_id, its rows are named `before_number` + "row:N", N from 0.
         Raises ContractError for a file that is no preference data, PreflightError that names the rows at fault.
         """
-        for rows in _batches(path):
+        for rows in _batches(path, before_number):
             self._add(path, rows, split_of)
             on_rows(len(rows))
         self.preflight.refuse_faults(path)
@@ -196,19 +197,27 @@ def refuse_no_rows(pairs: PairDataset) -> None:
             f"{train} training and {held_out} held-out pairs; each must be at least 1. "
             "Give more data, a split column, or --validation FILE."
         )
+    if not pairs.weights[pairs.rows_of("train")].any():
+        raise PreflightError("Every training pair has weight 0, so there is nothing to learn. Give weights above 0.")
 
 
-def _batches(path: Path) -> Iterator[list[dict[str, object]]]:
-    """Yield the rows of `path`, a batch at a time; rows without a triple_id are named by their number."""
+def _batches(path: Path, before_number: str) -> Iterator[list[dict[str, object]]]:
+    """Yield the rows of `path`, a batch at a time; a column of weights or ids that are all null counts as absent.
+
+    Rows of a file without triple_id are named by their number. Raises ContractError when some have one and others none.
+    """
     wanted = {"triple_id", "prompt", "chosen", "rejected", "tools", "split", "weight"}
     number = 0
     with pq.ParquetFile(path) as file:
-        weighted = "weight" in file.schema_arrow.names and not _all_null(file, "weight")
-        columns = [name for name in file.schema_arrow.names if name in wanted and (name != "weight" or weighted)]
+        found = [name for name in file.schema_arrow.names if name in wanted]
+        columns = [name for name in found if name not in ("weight", "triple_id") or not _all_null(file, name)]
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
             rows: list[dict[str, object]] = batch.to_pylist()
             for row in rows:
-                row.setdefault("triple_id", f"row:{number}")
+                if row.setdefault("triple_id", f"{before_number}row:{number}") is None:
+                    raise ContractError(
+                        f"{path}: row {number} has no triple_id. Give every row one, or leave all null."
+                    )
                 number += 1
             yield rows
 

@@ -236,3 +236,36 @@ def test_both_sides_of_the_split_must_have_pairs(policy: Policy, tmp_path: Path)
 
 def test_the_column_split_is_the_files() -> None:
     assert split_by_column({"split": "test", "triple_id": "t"}) == "test"
+
+
+@pytest.mark.parametrize("column", [None, "null"], ids=["no triple_id", "null triple_id"])
+def test_two_files_without_ids_are_named_apart(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, column: str | None
+) -> None:
+    table = pa.table({"prompt": ["a", "b"], "chosen": ["c", "d"], "rejected": ["e", "f"]})
+    if column:
+        table = table.append_column("triple_id", pa.nulls(2, pa.string()))
+    path = write(tmp_path / "texts.parquet", table)
+    reader = PairReader(tokenizer, Preflight(max_length=None))
+    reader.read(path, lambda _: "train", lambda _: None)
+    reader.read(path, lambda _: "validation", lambda _: None, "validation:")
+
+    assert reader.dataset().ids == ["row:0", "row:1", "validation:row:0", "validation:row:1"]
+
+
+def test_an_id_that_only_some_rows_have_is_refused(policy: Policy, tmp_path: Path) -> None:
+    table = curated_table(learnable_pairs(2, 0), triple_id=["one", None])
+
+    with pytest.raises(ContractError, match="row 1 has no triple_id"):
+        read_all(policy, write(tmp_path / "curated.parquet", table.cast(_nullable(table.schema))))
+
+
+def _nullable(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field.with_nullable(True) for field in schema])
+
+
+def test_training_pairs_that_all_have_weight_zero_are_refused(policy: Policy, tmp_path: Path) -> None:
+    path = write(tmp_path / "curated.parquet", curated_table(learnable_pairs(2, 1), weight=[0.0, 0.0, 1.0]))
+
+    with pytest.raises(PreflightError, match="Every training pair has weight 0"):
+        refuse_no_rows(read_all(policy, path))
