@@ -23,7 +23,7 @@ Schedule = Literal["linear", "cosine", "constant"]
 class RunConfig(BaseModel):
     """Everything a run depends on besides the files it reads."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     data: Path
     """Parquet file of preference pairs: prompt, chosen, rejected."""
@@ -52,7 +52,7 @@ class RunConfig(BaseModel):
     dtype: Dtype = "auto"
     """Of matrix products; auto: bfloat16 on GPUs that have it. Weights, sums and optimiser are float32."""
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the steps in which the learning rate rises from 0."""
+    """Share of the steps, rounded down, in which the learning rate rises to its peak."""
     schedule: Schedule = "linear"
     """Course of the learning rate after warm-up: down to 0, or constant."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0

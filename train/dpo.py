@@ -8,6 +8,7 @@ go to stderr; stdout is one line of JSON. docs/training.md explains every option
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,17 +33,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = vars(parser().parse_args(argv))
     config = arguments.pop("config", None)
+    # Everything a run writes was learnt from users' texts, so it is made for its owner alone.
+    umask = os.umask(0o077)
     try:
-        resolved = resolve(arguments, config)
-        # torch takes seconds to import: --help and wrong arguments answer without it.
-        from train.run import run  # noqa: PLC0415
-
-        summary = run(resolved)
+        summary = _train(arguments, config)
     except WinnowError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    finally:
+        os.umask(umask)
     print(json.dumps(summary))  # noqa: T201
     return 0
+
+
+def _train(arguments: dict[str, Any], config: Path | None) -> dict[str, Any]:
+    """Run as the command line says and return the summary; a folder of our own that stayed empty is taken away."""
+    resolved = resolve(arguments, config)
+    try:
+        # torch takes seconds to import: --help and wrong arguments answer without it.
+        from train.run import run  # noqa: PLC0415
+
+        return run(resolved)
+    finally:
+        if "output" not in arguments and not any(resolved.output.iterdir()):
+            resolved.output.rmdir()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -82,10 +96,30 @@ def resolve(arguments: dict[str, Any], config: Path | None) -> RunConfig:
 
 
 def _new_folder(folder: Path, config: RunConfig) -> Path:
-    """Return a folder in `folder` that is not there yet, named by the data file and the configuration."""
+    """Make a new folder in `folder`, named by the data file and the configuration, and return it.
+
+    It is made here, before anything is read, so that no other run can choose it too. Raises SettingsError when it
+    cannot be made.
+    """
     name = f"{config.data.stem}-{config.fingerprint}"
-    numbered = (folder / (name if number == 1 else f"{name}-{number}") for number in range(1, 10_000))
-    return next(path for path in numbered if not path.exists())
+    number, made = 1, folder / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        while not _made(made):
+            number += 1
+            made = folder / f"{name}-{number}"
+    except OSError as error:
+        raise SettingsError(f"{made} cannot be made: {error}. Name a folder with --output.") from error
+    return made
+
+
+def _made(folder: Path) -> bool:
+    """Make `folder` and return True, or return False when it is there already."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _metavar(annotation: Any) -> str:

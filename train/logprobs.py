@@ -61,14 +61,16 @@ def row_logps(
     *,
     batch_size: int,
     autocast: torch.dtype | None = None,
+    training: bool = False,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield (row, chosen, rejected) for every row of `rows`: float32 log-probabilities per response token.
 
-    No gradients, dropout off, in batches of like length; rows come in the order in which they are done.
+    No gradients, in batches of like length; rows come in the order in which they are done. The model is in evaluation
+    mode, or with `training` in training mode, where dropout that is not 0 would show.
     """
     by_length = sorted(rows, key=lambda row: (-pairs.lengths[row], row))
     was_training = model.training
-    model.eval()
+    model.train(training)
     try:
         for start in range(0, len(by_length), batch_size):
             done = by_length[start : start + batch_size]

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from torch.nn.modules.dropout import _DropoutNd
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ingest.errors import SettingsError, TrainingError
@@ -53,7 +55,7 @@ def load(folder: Path, device: torch.device, autocast: torch.dtype | None) -> Po
             use_safetensors=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except (OSError, ValueError, ImportError, KeyError, SafetensorError) as error:
         raise SettingsError(f"{folder} cannot be loaded as a causal language model in safetensors: {error}") from error
     model, report = loaded
     absent = sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])})
@@ -66,15 +68,15 @@ def load(folder: Path, device: torch.device, autocast: torch.dtype | None) -> Po
 
 
 def turn_off_dropout(model: PreTrainedModel) -> None:
-    """Set every dropout of `model` to 0, modules and the rates that attention layers keep as numbers.
+    """Set every dropout of `model` to 0: modules, and the rates that attention and layer dropout keep as numbers.
 
     Noise in the policy that the reference does not have would be a difference of the two before any learning.
     """
     for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
+        if isinstance(module, _DropoutNd):
             module.p = 0.0
         for name, value in vars(module).items():
-            if "dropout" in name and isinstance(value, float):
+            if ("dropout" in name or "layerdrop" in name) and isinstance(value, float):
                 setattr(module, name, 0.0)
 
 

@@ -19,10 +19,18 @@ NARRATION = Console(stderr=True, width=None if sys.stderr.isatty() else 140, hig
 
 
 class MetricsFile(TrainerCallback):
-    """Appends every log of the trainer to a file as it comes, so that a run can be watched and a dead one read."""
+    """Appends every log of the trainer to a file as it comes, so that a run can be watched and a dead one read.
+
+    The last step is always logged.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Have the last step logged, whatever --log-every is."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True
 
     def on_log(
         self,

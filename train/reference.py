@@ -21,6 +21,7 @@ import torch
 from ingest.errors import TrainingError
 from train.collate import Collator
 from train.dataset import PairDataset
+from train.folders import private_folder
 from train.logprobs import row_logps
 from train.model import Policy
 
@@ -123,7 +124,7 @@ class ReferenceCache:
     def _compute(self, pairs: PairDataset, missing: Mapping[str, int], on_rows: Callable[[int], None]) -> None:
         """Compute `missing` (key -> row) and write old and new rows to the file, which appears whole or not at all."""
         key_of_row = {row: key for key, row in missing.items()}
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(self.folder)
         unfinished = self.path.with_suffix(f".{os.getpid()}.unfinished")
         columns: tuple[list[object], ...] = ([], [], [])
         with pq.ParquetWriter(unfinished, SCHEMA, write_page_checksum=True) as writer:

@@ -38,6 +38,7 @@ from train.dataset import (
     split_by_column,
     split_by_hash,
 )
+from train.folders import private_folder
 from train.model import Policy
 from train.preflight import Preflight
 from train.progress import NARRATION, MetricsFile, TrainingBar, bars, counter, print_held_out
@@ -45,7 +46,7 @@ from train.reference import ReferenceCache, ReferenceResult
 from train.scores import score_table, write_scores
 from train.step_zero import check_policy_is_reference
 from train.summary import before_and_after, headline, write_json, write_manifest
-from train.trainer import DPOTrainer
+from train.trainer import DPOTrainer, refuse_not_finite
 
 
 def run(config: RunConfig) -> dict[str, Any]:
@@ -69,6 +70,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         trainer.train()
         save_model(config.output / "model", policy)
         every_row = trainer.read_out(list(range(len(pairs))), counter(progress, "scoring", len(pairs)))
+        refuse_not_finite(vars(every_row), "among the log-probabilities after the last step")
     step = trainer.state.global_step
     write_scores(config.output / "scores.parquet", score_table(pairs, every_row, config.beta, step))
     draw_curve(config.output / "metrics.jsonl", config.output)
@@ -91,30 +93,32 @@ def read_pairs(config: RunConfig, policy: Policy, progress: Progress) -> tuple[P
     )
     reader = PairReader(policy.tokenizer, preflight)
     files = _files(config)
-    on_rows = counter(progress, "reading", sum(pq.read_metadata(path).num_rows for path, _ in files))
-    for path, split_of in files:
-        reader.read(path, split_of, on_rows)
+    on_rows = counter(progress, "reading", sum(pq.read_metadata(path).num_rows for path, *_ in files))
+    for path, split_of, before_number in files:
+        reader.read(path, split_of, on_rows, before_number)
     pairs = reader.dataset()
     refuse_no_rows(pairs)
     _narrate_pairs(pairs, preflight)
     return pairs, preflight
 
 
-def _files(config: RunConfig) -> list[tuple[Path, SplitOf]]:
-    """Return the files to read, each with what decides the split of its rows."""
+def _files(config: RunConfig) -> list[tuple[Path, SplitOf, str]]:
+    """Return the files to read, each with what decides the split of its rows and what precedes their numbers."""
     has_split = "split" in columns_of(config.data)
     needless = {"validation", "validation_share"} & config.model_fields_set
     if has_split and needless:
         options = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(needless))
         raise SettingsError(f"{config.data} has a split column, so {options} would change nothing; leave it out.")
     if has_split:
-        return [(config.data, split_by_column)]
+        return [(config.data, split_by_column, "")]
     if config.validation is not None:
+        if "validation_share" in needless:
+            raise SettingsError("--validation names the held-out pairs, so --validation-share would change nothing.")
         columns_of(config.validation)
-        return [(config.data, lambda _: "train"), (config.validation, lambda _: "validation")]
+        return [(config.data, lambda _: "train", ""), (config.validation, lambda _: "validation", "validation:")]
     share = config.validation_share
     NARRATION.print(f"{config.data} has no split column: prompts are held out by hash, {share:.0%} of them.")
-    return [(config.data, split_by_hash(config.seed, share))]
+    return [(config.data, split_by_hash(config.seed, share), "")]
 
 
 def _narrate_pairs(pairs: PairDataset, preflight: Preflight) -> None:
@@ -156,7 +160,7 @@ def _refuse_folder_in_use(folder: Path) -> None:
 
 def _start_folder(config: RunConfig, preflight: Preflight) -> None:
     """Make the output folder, readable by its owner alone: what it holds was learnt from users' texts."""
-    config.output.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(config.output)
     write_json(config.output / "run.json", config.model_dump(mode="json"))
     if preflight.dropped:
         preflight.write_dropped(config.output / "dropped.parquet")
@@ -183,7 +187,7 @@ def _trainer(config: RunConfig, policy: Policy, pairs: PairDataset, progress: Pr
         per_device_eval_batch_size=config.eval_batch_size,
         gradient_accumulation_steps=config.gradient_accumulation,
         learning_rate=config.learning_rate,
-        lr_scheduler_type=config.schedule if config.schedule != "constant" else "constant_with_warmup",
+        lr_scheduler_type=config.schedule,
         warmup_steps=config.warmup_ratio,
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,

@@ -18,6 +18,13 @@ from train.trainer import DPOTrainer
 
 CHECKED_TRAINING_ROWS: Final = 32
 """Training pairs that are checked; held-out pairs all are."""
+CHECKED_WHILE_TRAINING: Final = 4
+"""Training pairs that are computed once more in training mode, where dropout acts."""
+
+_STALE: Final = "Delete the reference cache. If that does not help, the model is random."
+_NOISE: Final = (
+    "The model has a random part that Winnow does not know how to turn off; set its rate to 0 in config.json."
+)
 
 
 @dataclass(frozen=True)
@@ -35,13 +42,21 @@ class StepZero:
 def check_policy_is_reference(trainer: DPOTrainer, pairs: PairDataset) -> StepZero:
     """Compute all held-out and some training pairs with the policy; compare with the reference.
 
-    Before the first step A = B = 0 on every pair, and the loss is its closed form, ln 2. Raises TrainingError that
-    names the pair that is furthest off, when one is off by more than the arithmetic explains.
+    Before the first step A = B = 0 on every pair, and the loss is its closed form, ln 2. Some training pairs are
+    computed once more in training mode, where dropout acts. Raises TrainingError that names the pair that is furthest
+    off, when one is off by more than the arithmetic explains.
     """
     train = pairs.rows_of("train")
     rows = [*train[:: max(1, len(train) // CHECKED_TRAINING_ROWS)][:CHECKED_TRAINING_ROWS]]
     rows += [row for split in SPLITS[1:] for row in pairs.rows_of(split)]
-    read_out = trainer.read_out(rows)
+    found = _compare(trainer, pairs, rows, training=False)
+    _compare(trainer, pairs, rows[:CHECKED_WHILE_TRAINING], training=True)
+    return found
+
+
+def _compare(trainer: DPOTrainer, pairs: PairDataset, rows: list[int], *, training: bool) -> StepZero:
+    """Compute `rows` with the policy in training or evaluation mode; raise TrainingError unless it is the reference."""
+    read_out = trainer.read_out(rows, training=training)
     gaps = np.nan_to_num(np.maximum(np.abs(read_out.A), np.abs(read_out.B)), nan=np.inf)
     tokens = pairs.segment_lengths[rows, 1:].max(axis=1)
     allowed = np.array([tolerance(trainer.policy.autocast, int(count)) for count in tokens])
@@ -49,9 +64,10 @@ def check_policy_is_reference(trainer: DPOTrainer, pairs: PairDataset) -> StepZe
         loss = float(losses(read_out.margins(trainer.beta)).mean())
     worst = int(np.argmax(gaps / allowed))
     if gaps[worst] > allowed[worst]:
+        mode, advice = ("in training mode ", _NOISE) if training else ("", _STALE)
         raise TrainingError(
-            f"Before the first step the policy must be the reference, but on {pairs.ids[rows[worst]]} they differ by "
-            f"{gaps[worst]:.4g} nats (at most {allowed[worst]:.4g}), and the loss is {loss:.6f} instead of "
-            f"{SIGMOID.at_reference:.6f}. Delete the reference cache. If that does not help, the model is random."
+            f"Before the first step the policy must be the reference, but on {pairs.ids[rows[worst]]} they differ "
+            f"{mode}by {gaps[worst]:.4g} nats (at most {allowed[worst]:.4g}), and the loss is {loss:.6f} instead of "
+            f"{SIGMOID.at_reference:.6f}. {advice}"
         )
     return StepZero(len(rows), loss, float(gaps.max()))

@@ -3,14 +3,14 @@
 The optimiser, schedule, clipping, loop, callbacks and devices are the base class's own.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Sampler, Subset
-from transformers import Trainer, TrainingArguments
+from transformers import SchedulerType, Trainer, TrainingArguments
 
 from ingest.errors import TrainingError
 from train.collate import Batch, Collator
@@ -20,6 +20,7 @@ from train.logprobs import row_logps, sequence_logps, token_logps
 from train.losses import SIGMOID
 from train.metrics import ReadOut, losses, training_log
 from train.model import Policy
+from train.schedule import rate
 
 BUCKET_BATCHES: Final = 32
 """Batches whose pairs are sorted by length together under `order="length"`."""
@@ -81,6 +82,16 @@ class DPOTrainer(Trainer):
             eval_dataset=Subset(pairs, validation) if validation else None,
         )
 
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """Return `train.schedule`; the base class's warm-up starts at 0, so that its first step trains nothing."""
+        share = rate(SchedulerType(self.args.lr_scheduler_type).value, self.args.warmup_steps, num_training_steps)
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+            cast(torch.optim.Optimizer, optimizer or self.optimizer), share
+        )
+        return self.lr_scheduler
+
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
     ) -> tuple[list[Batch], int]:
@@ -109,16 +120,14 @@ class DPOTrainer(Trainer):
         return (loss, {}) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the metrics of all pairs since the last log. Raises TrainingError when the loss is not finite."""
+        """Add the metrics of all pairs since the last log. Raises TrainingError when a value is not finite."""
+        when = f"at step {self.state.global_step}"
+        refuse_not_finite(logs, when)
         if "loss" in logs and self.seen:
-            if not np.isfinite(logs["loss"]):
-                raise TrainingError(
-                    f"The loss is {logs['loss']} at step {self.state.global_step}. "
-                    "Lower --learning-rate, or look for NaN in the model's weights."
-                )
             columns = zip(*(vars(seen).values() for seen in self.seen), strict=True)
             logs.update(training_log(ReadOut(*(np.concatenate(column) for column in columns)), self.beta))
             self.seen.clear()
+            refuse_not_finite(logs, when)
         super().log(logs, start_time)
 
     def evaluate(
@@ -126,19 +135,26 @@ class DPOTrainer(Trainer):
     ) -> dict[str, float]:
         """Log and return the exact means over the validation pairs, whatever the batch size."""
         read_out = self.read_out(self.pairs.rows_of("validation"))
+        refuse_not_finite(vars(read_out), f"among the log-probabilities of validation at step {self.state.global_step}")
         metrics = {"loss": float(losses(read_out.margins(self.beta)).mean()), **training_log(read_out, self.beta)}
         logged = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         self.log(dict(logged))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, logged)
         return logged
 
-    def read_out(self, rows: list[int], on_rows: Callable[[int], None] = lambda _: None) -> ReadOut:
-        """Return the policy's and the reference's log-probabilities of `rows`, in that order."""
+    def read_out(
+        self, rows: list[int], on_rows: Callable[[int], None] = lambda _: None, *, training: bool = False
+    ) -> ReadOut:
+        """Return the policy's and the reference's log-probabilities of `rows`, in that order.
+
+        With `training` the policy is in training mode, still without gradients.
+        """
         place = {row: i for i, row in enumerate(rows)}
         policy = np.full((len(rows), 2), np.nan)
         size = self.args.per_device_eval_batch_size
+        autocast = self.policy.autocast
         done = row_logps(
-            self.policy.model, self.pairs, rows, self.collate, batch_size=size, autocast=self.policy.autocast
+            self.policy.model, self.pairs, rows, self.collate, batch_size=size, autocast=autocast, training=training
         )
         for row, *sides in done:
             policy[place[row]] = [side.sum(dtype=np.float64) for side in sides]
@@ -149,3 +165,14 @@ class DPOTrainer(Trainer):
         """Return the order of training pairs (the base class's hook for it)."""
         lengths = self.pairs.lengths[self.pairs.rows_of("train")]
         return EpochOrder(lengths, self.args.per_device_train_batch_size, self.order, self.args.seed)
+
+
+def refuse_not_finite(values: Mapping[str, object], when: str) -> None:
+    """Raise TrainingError when one of `values`, numbers or arrays of them, is NaN or infinite."""
+    for name, value in values.items():
+        if isinstance(value, float | np.ndarray) and not np.isfinite(value).all():
+            found = value if isinstance(value, float) else value[~np.isfinite(value)][0]
+            raise TrainingError(
+                f"{name} is {found} {when}, so the model is not usable. "
+                "Lower --learning-rate, or look for NaN in the model's weights."
+            )

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ingest.schema import DROPPED, SCORE
 from train.config import RunConfig
-from train.dpo import main, parser
+from train.dpo import main, parser, resolve
 
 from .conftest import curated_table, json_lines, learnable_pairs
 
@@ -127,7 +128,7 @@ def test_metrics_are_logged_under_trls_names(ran: Ran) -> None:
     names = {f"rewards/{name}" for name in ("chosen", "rejected", "margins", "accuracies")}
     names |= {"logps/chosen", "logps/rejected"}
 
-    assert [line["step"] for line in training] == [1, 10, 20]
+    assert [line["step"] for line in training] == [1, 10, 20, 24]
     assert [line["step"] for line in evaluations] == [0, 12, 24]  # before training and after each epoch
     assert all(names <= set(line) for line in training)
     assert all({f"eval_{name}" for name in names} <= set(line) for line in evaluations)
@@ -138,7 +139,8 @@ def test_the_run_folder_is_complete_and_private(ran: Ran) -> None:
     assert {path.name for path in ran.output.iterdir()} == {
         "run.json", "model", "metrics.jsonl", "curve.svg", "curve.png", "scores.parquet", "manifest.json"
     }  # fmt: skip
-    assert ran.output.stat().st_mode & 0o077 == 0
+    written = [ran.output, *ran.output.rglob("*"), ran.output.parent / "reference"]
+    assert [path for path in written if path.stat().st_mode & 0o077] == []
     assert (ran.output / "model" / "model.safetensors").is_file()
     assert not [*ran.output.rglob("*.bin"), *ran.output.rglob("*.pt"), *ran.output.rglob("*.pkl")]
     assert "validation" in (ran.output / "curve.svg").read_text()
@@ -221,6 +223,50 @@ def test_a_file_of_held_out_pairs(
     assert (summary["train_rows"], summary["validation_rows"], summary["test_rows"]) == (30, 6, 0)
 
 
+def test_a_share_beside_a_file_of_held_out_pairs_is_refused(
+    curated: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(pq.read_table(curated).drop_columns(["split"]), curated)
+    both = ("--validation", str(curated), "--validation-share", "0.3")
+
+    assert run_here(curated, model_folder, tmp_path / "run", *both) == 2
+    assert "--validation-share would change nothing" in capsys.readouterr().err
+
+
+def test_a_run_of_one_step_trains_into_a_private_folder(
+    curated: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """24 pairs are one step of the default 8 x 4; the folder was there already, empty and open to all."""
+    (tmp_path / "run").mkdir(mode=0o755)
+    (tmp_path / "run").chmod(0o755)
+
+    options = ("--data", str(curated), "--model", str(model_folder), "--output", str(tmp_path / "run"))
+    assert main([*options, "--learning-rate", "3e-3"]) == 0
+
+    (line,) = [line for line in json_lines(tmp_path / "run" / "metrics.jsonl") if "loss" in line]
+    assert (line["step"], line["learning_rate"]) == (1, 3e-3)
+    assert summary_of(capsys)["after"]["margin"] != 0
+    assert (tmp_path / "run").stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_that_we_name_is_taken_at_once(curated: Path, model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "winnow.toml").write_text(f'[train]\nmodel = "{model_folder}"\noutput = "runs"\n')
+    outputs = [resolve({"data": curated}, tmp_path / "winnow.toml").output for _ in range(2)]
+
+    assert outputs[1].name == f"{outputs[0].name}-2"
+    assert all(output.is_dir() and output.stat().st_mode & 0o077 == 0 for output in outputs)
+
+
+def test_a_folder_that_we_named_goes_when_nothing_was_written(
+    curated: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "winnow.toml").write_text(f'[train]\nmodel = "{model_folder}"\noutput = "runs"\n')
+
+    assert main(["--data", str(curated), "--config", str(tmp_path / "winnow.toml"), "--max-length", "12"]) == 10
+    assert list((tmp_path / "runs").iterdir()) == []
+    assert "overlong" in capsys.readouterr().err
+
+
 REFUSALS = [
     ("number that is none", ["--beta", "much"], 2, "--beta 'much'"),
     ("number out of range", ["--beta", "-1"], 2, "--beta '-1'"),
@@ -230,6 +276,9 @@ REFUSALS = [
     ("longer than the model", ["--max-length", "4096"], 2, "more than the 128 positions"),
     ("pairs over the limit", ["--max-length", "12"], 10, "overlong: 36 rows"),
     ("needless switch", ["--validation-share", "0.2"], 2, "--validation-share would change nothing"),
+    ("infinite number", ["--max-grad-norm", "inf"], 2, "--max-grad-norm 'inf'"),
+    ("not a number", ["--learning-rate", "nan"], 2, "--learning-rate 'nan'"),
+    ("a rate that breaks the model", ["--learning-rate", "1e38"], 9, "so the model is not usable"),
     ("no settings file", ["--config", "nowhere.toml"], 2, "No settings file"),
 ]
 
@@ -251,7 +300,8 @@ def test_a_refusal_is_one_clear_error_and_writes_nothing(
     assert "error: " in err
     assert message in err
     assert "Traceback" not in err
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / "manifest.json").exists()
+    assert code == 9 or not (tmp_path / "run").exists()
 
 
 def test_a_folder_in_use_is_refused(
@@ -287,6 +337,17 @@ def test_a_model_with_missing_weights_is_refused(
 
     assert run_here(curated, model, tmp_path / "run") == 9
     assert "they would be random numbers" in capsys.readouterr().err
+
+
+def test_damaged_weights_are_refused(
+    curated: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = shutil.copytree(model_folder, tmp_path / "model")
+    whole = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+
+    assert run_here(curated, model, tmp_path / "run") == 2
+    assert "cannot be loaded as a causal language model in safetensors" in capsys.readouterr().err
 
 
 def test_every_option_is_documented_with_its_default(repository: Path) -> None:

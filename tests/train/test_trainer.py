@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from transformers import OPTConfig, OPTForCausalLM
 
 from ingest.errors import TrainingError
 from train.dataset import PairDataset
@@ -159,8 +160,36 @@ def test_a_loss_that_is_not_finite_ends_the_run(fresh: Policy, curated: Path, tm
     pairs = read_with_reference(fresh, curated)
     pairs.reference[:] = np.nan
 
-    with pytest.raises(TrainingError, match="The loss is nan at step 1"):
+    with pytest.raises(TrainingError, match=r"^loss is nan at step 1, so"):
         make_trainer(fresh, pairs, tmp_path, order="length", logging_steps=1, logging_nan_inf_filter=False).train()
+
+
+@pytest.mark.parametrize("name", ["grad_norm", "eval_loss"])
+def test_any_logged_value_that_is_not_finite_ends_the_run(
+    policy: Policy, curated: Path, tmp_path: Path, name: str
+) -> None:
+    trainer = make_trainer(policy, read_with_reference(policy, curated), tmp_path, order="length")
+
+    with pytest.raises(TrainingError, match=f"^{name} is inf at step 0, so"):
+        trainer.log({"learning_rate": 1.0, name: float("inf")})
+
+
+def test_dropout_of_layers_is_turned_off() -> None:
+    size: dict[str, Any] = {"ffn_dim": 16, "num_attention_heads": 2, "max_position_embeddings": 16}
+    model = OPTForCausalLM(OPTConfig(vocab_size=20, hidden_size=8, word_embed_proj_dim=8, layerdrop=0.5, **size))
+    turn_off_dropout(model)
+
+    assert model.model.decoder.layerdrop == 0.0
+
+
+def test_dropout_that_is_still_on_is_caught_before_the_first_step(fresh: Policy, curated: Path, tmp_path: Path) -> None:
+    pairs = read_with_reference(fresh, curated)
+    for module in fresh.model.modules():
+        if hasattr(module, "attention_dropout"):
+            vars(module)["attention_dropout"] = 0.5
+
+    with pytest.raises(TrainingError, match="they differ in training mode by"):
+        check_policy_is_reference(make_trainer(fresh, pairs, tmp_path, order="length"), pairs)
 
 
 @pytest.fixture
