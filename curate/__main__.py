@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from curate import recipe as recipes
 from curate.curation import STAGES, Curation, curate
@@ -21,7 +22,8 @@ from ingest import settings as workspaces
 from ingest.errors import WinnowError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_show_locals=False)
-NARRATION = Console(stderr=True)
+NARRATION = Console(stderr=True, markup=False, emoji=False)
+"""Names are shown as they are, also where they look like markup."""
 
 
 @app.callback()
@@ -38,7 +40,7 @@ def run(
     try:
         settings, chosen = workspaces.load(config), recipes.load(recipe)
         with Progress(
-            TextColumn("curate: {task.description}"),
+            TextColumn("curate: {task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -77,13 +79,13 @@ def _narrate(done: Curation) -> None:
     table.add_column("triples")
     table.add_column("count", justify="right")
     table.add_column("holds for", justify="right")
-    table.add_row("[bold]in", f"{done.counts.triples:,}", "")
+    table.add_row(Text("in", "bold"), f"{done.counts.triples:,}", "")
     for name, reach in done.counts.by_reason.items():
-        table.add_row(f"  {name}", f"{reach.first:,}", f"{reach.holds_for:,}")
-    table.add_row("[bold]dropped", f"{done.counts.dropped:,}", "", end_section=True)
+        table.add_row(Text(f"  {name}"), f"{reach.first:,}", f"{reach.holds_for:,}")
+    table.add_row(Text("dropped", "bold"), f"{done.counts.dropped:,}", "", end_section=True)
     for name, count in done.counts.by_split.items():
         table.add_row(f"  {name}", f"{count:,}", "")
-    table.add_row("[bold]curated", f"{done.counts.curated:,}", "")
+    table.add_row(Text("curated", "bold"), f"{done.counts.curated:,}", "")
     NARRATION.print(table)
     NARRATION.print(f"pairs offered to annotators: {done.offer.offered:,}; beyond the caps: {done.offer.left_out:,}")
     state = "published" if done.published else "nothing new: this snapshot was published already"

@@ -35,7 +35,7 @@ def run(config: Config = None) -> None:
     with _one_clear_error():
         workspace = settings.load(config)
         total = sum(_size(path) for source in workspace.sources for path in scan.find(source.path))
-        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+        columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn()
         with Progress(*columns, console=console) as bar:
             task = bar.add_task("reading", total=total)
             summary = ingest(workspace, lambda name, done: bar.update(task, description=name, completed=done))
@@ -65,9 +65,12 @@ def _size(path: Path) -> int:
 
 
 def _console() -> Console:
-    """Return the console of narration; a file or a pipe gets lines wide enough for every column."""
-    console = Console(stderr=True)
-    return console if console.is_terminal else Console(stderr=True, width=160)
+    """Return the console of narration; a file or a pipe gets lines wide enough for every column.
+
+    Names of files and sources are shown as they are, also where they look like markup or an emoji's code.
+    """
+    console = Console(stderr=True, markup=False, emoji=False)
+    return console if console.is_terminal else Console(stderr=True, markup=False, emoji=False, width=160)
 
 
 @contextmanager

@@ -6,9 +6,9 @@ Reads the lake's `files`; the equation records = interactions + feedback + quara
 from collections.abc import Mapping
 from typing import Any, Final
 
-import duckdb
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from ingest.batch import Tally
 from ingest.lake import Lake
@@ -59,8 +59,8 @@ def summary_table(summary: Summary) -> Table:
     reasons = _reasons(quarantined=summary.quarantined(), skipped=summary.skipped())
     equation = f"records = interactions + feedback + quarantined + skipped: {totals['records']} = {sides}"
     table = Table(
-        title=f"ingest run {summary.run_id}",
-        caption="\n".join([equation, *reasons]),
+        title=Text(f"ingest run {summary.run_id}"),
+        caption=Text("\n".join([equation, *reasons])),
         caption_justify="left",
         box=SIMPLE_HEAD,
         show_footer=True,
@@ -82,7 +82,7 @@ def summary_table(summary: Summary) -> Table:
 
 def _add_row(table: Table, name: str, tallies: list[Tally], pending: int) -> None:
     counts = Summary("", tallies=tallies).totals()
-    table.add_row(name, *(str(counts[column]) for column in COUNTS), str(pending))
+    table.add_row(Text(name), *(str(counts[column]) for column in COUNTS), str(pending))
 
 
 def _reasons(**kinds: Mapping[str, int]) -> list[str]:
@@ -96,7 +96,7 @@ def _reasons(**kinds: Mapping[str, int]) -> list[str]:
 
 def workspace_status(settings: Settings, lake: Lake) -> dict[str, Any]:
     """Return the counts of all runs so far, by source, and the bytes that no run has read."""
-    with duckdb.connect() as connection:
+    with lake.database() as connection:
         lake.view(connection, "files")
         found = connection.execute(_BY_SOURCE)
         names = [column[0] for column in found.description]
@@ -118,7 +118,10 @@ def workspace_table(status: Mapping[str, Any]) -> Table:
     ]
     unread = f"bytes not read yet: {sum(status['pending_bytes'].values())}"
     table = Table(
-        title=f"lake {status['lake']}", caption="\n".join([unread, *reasons]), caption_justify="left", box=SIMPLE_HEAD
+        title=Text(f"lake {status['lake']}"),
+        caption=Text("\n".join([unread, *reasons])),
+        caption_justify="left",
+        box=SIMPLE_HEAD,
     )
     table.add_column("source", no_wrap=True)
     for name in ("files", *COUNTS):

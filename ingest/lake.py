@@ -12,6 +12,8 @@ import fcntl
 import json
 import os
 import re
+import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -44,6 +46,11 @@ CONFIGURATION: Final = {
 """No text in the log; old log entries go at each checkpoint; a reader may hold replaced files open for a day."""
 
 WRITER: Final = WriterProperties(compression="ZSTD", compression_level=3)
+
+
+MEMORY_LIMIT: Final = "2GB"
+"""What DuckDB may hold before it spills to the lake's folder."""
+SPILL_PREFIX: Final = ".spill-"
 
 
 class Lake:
@@ -91,6 +98,29 @@ class Lake:
             )
             query = f"SELECT {columns} WHERE false"
         connection.execute(f'CREATE OR REPLACE VIEW "{table}" AS {query}')
+
+    @contextmanager
+    def database(self, run_id: str = "reading") -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open a database in memory that loads no extension, and spills, if it must, into the lake's private folder.
+
+        Spilled text is users' text: it goes with the connection, and what a killed run left of it when the next one
+        takes the lock.
+        """
+        connection = duckdb.connect(
+            config={
+                "memory_limit": MEMORY_LIMIT,
+                "threads": min(os.cpu_count() or 1, 8),
+                # DuckDB makes the folder when it first spills, and removes it.
+                "temp_directory": str(self.path / f"{SPILL_PREFIX}{run_id}-{secrets.token_hex(4)}"),
+                "preserve_insertion_order": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            }
+        )
+        try:
+            yield connection
+        finally:
+            connection.close()
 
     def append(self, table: str, data: pa.Table, cursors: Mapping[str, int]) -> None:
         """Add `data`, and note that each file_id of `cursors` is read up to its byte offset, in one commit.
@@ -164,6 +194,8 @@ class Lake:
             started = datetime.now(UTC).isoformat(timespec="seconds")
             file.write(json.dumps({"pid": os.getpid(), "run_id": run_id, "since": started}))
             file.flush()
+            for left in self.path.glob(f"{SPILL_PREFIX}*"):
+                shutil.rmtree(left, ignore_errors=True)
             yield
 
     def _open(self, table: str) -> DeltaTable | None:

@@ -7,11 +7,6 @@ same for every rule: one triple for each (prompt, chosen, rejected, rule), howev
 """
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
@@ -23,10 +18,7 @@ from ingest import edits, schema
 from ingest.errors import ContractError
 from ingest.lake import SCHEMAS, Lake
 
-MEMORY_LIMIT: Final = "2GB"
-"""What DuckDB may hold before it spills to the lake's folder."""
 BATCH_ROWS: Final = 4096
-SPILL_PREFIX: Final = ".pairing-"
 
 
 @dataclass(frozen=True)
@@ -103,7 +95,8 @@ class Pairing:
 
 def build(lake: Lake, run_id: str) -> Pairing:
     """Pair everything in `lake`; overwrite its triples and unpaired rows, each only where a row changed."""
-    with _connection(lake, run_id) as connection:
+    with lake.database(run_id) as connection:
+        _add_functions(connection)
         for table in ("interactions", "feedback", "triples", "unpaired"):
             lake.view(connection, table)
         _pair(connection)
@@ -112,37 +105,15 @@ def build(lake: Lake, run_id: str) -> Pairing:
         return _pairing(connection, new, removed)
 
 
-@contextmanager
-def _connection(lake: Lake, run_id: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database in memory that may spill into the lake's folder, and that takes its spill with it.
-
-    Spilled text is users' text: the folder is private, and what a killed run left of it goes first.
-    """
-    lake.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for left in lake.path.glob(f"{SPILL_PREFIX}*"):
-        shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(prefix=f"{SPILL_PREFIX}{run_id}-", dir=lake.path) as spill:
-        connection = duckdb.connect(
-            config={
-                "memory_limit": MEMORY_LIMIT,
-                "threads": min(os.cpu_count() or 1, 8),
-                "temp_directory": spill,
-                "preserve_insertion_order": False,
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-            }
-        )
-        try:
-            text = "VARCHAR"
-            connection.create_function("messages_hash", _messages_hash, [text], text)
-            connection.create_function("root_hash", _root_hash, [text], text)
-            connection.create_function("triple_id", schema.triple_id, [text] * 4, text)
-            connection.create_function("renumbered", edits.renumbered, [text] * 2, text)
-            connection.create_function("unnumbered", edits.unnumbered, [text], text)
-            connection.create_function("unpaired_id", _unpaired_id, [text] * 2, text)
-            yield connection
-        finally:
-            connection.close()
+def _add_functions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make known to the rules' SQL the hashes of `ingest.schema`, and what redaction did to edits."""
+    text = "VARCHAR"
+    connection.create_function("messages_hash", _messages_hash, [text], text)
+    connection.create_function("root_hash", _root_hash, [text], text)
+    connection.create_function("triple_id", schema.triple_id, [text] * 4, text)
+    connection.create_function("renumbered", edits.renumbered, [text] * 2, text)
+    connection.create_function("unnumbered", edits.unnumbered, [text], text)
+    connection.create_function("unpaired_id", _unpaired_id, [text] * 2, text)
 
 
 def _messages_hash(messages: str) -> str:

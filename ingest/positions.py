@@ -13,8 +13,6 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-import duckdb
-
 from ingest.lake import Lake
 from ingest.scan import Line, LogFile, digest, name_of
 from ingest.schema import content_id
@@ -68,7 +66,7 @@ class Positions:
     def load(cls, lake: Lake, root: Path) -> "Positions":
         """Return the positions as of the lake's last commit to `files`, in the workspace at `root`."""
         positions = cls(root)
-        with duckdb.connect() as connection:
+        with lake.database() as connection:
             lake.view(connection, "files")
             rows = connection.execute(
                 "SELECT source, path, file_id, head, tail, tail_bytes, read_to, stored_bytes, stored_mtime_ns "

@@ -7,6 +7,8 @@ joined to old ones, and nobody can be erased by name: back it up, apart from the
 import hmac
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -39,17 +41,9 @@ def _key(path: Path) -> bytes:
     """Return the key, made and written with mode 0600 where the file is absent."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            text = path.read_text(encoding="ascii").strip()
-        else:
-            text = secrets.token_bytes(KEY_BYTES).hex()
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(text + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-        key = bytes.fromhex(text)
+        if not path.exists():
+            _make(path)
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:
         raise SettingsError(f"Cannot read the pseudonym key {path}: {error}. It is a line of hex digits.") from error
     if len(key) < KEY_BYTES:
@@ -58,3 +52,22 @@ def _key(path: Path) -> bytes:
             "Restore it from a backup; a new key would give every user a new pseudonym."
         )
     return key
+
+
+def _make(path: Path) -> None:
+    """Write a new key and then give it its name, so that no kill leaves half a key; another run's key stays."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_bytes(KEY_BYTES).hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(name, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        Path(name).unlink()

@@ -30,7 +30,7 @@ _PARENTS: Final = """
 
 def complete(lake: Lake) -> tuple[int, int]:
     """Complete every prompt that can be; return how many were, and how many still wait for their parent."""
-    with duckdb.connect() as connection:
+    with lake.database() as connection:
         lake.view(connection, "interactions")
         waiting = connection.execute(
             "SELECT interaction_id, source, parent_id FROM interactions WHERE status = 'awaits_parent'"

@@ -1,5 +1,6 @@
 """The command line: data on stdout, narration on stderr, one clear error."""
 
+import io
 import json
 import subprocess
 import sys
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+
+from ingest import account
 
 
 @pytest.fixture
@@ -82,3 +86,26 @@ def test_an_error_is_one_line_and_a_code(workspace: Any, ingest: Any, tmp_path: 
     wrong = ingest("status")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "lakes" in wrong.stderr
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(
+    workspace: Any, ingest: Any, interaction: Any, log: Any
+) -> None:
+    (workspace.logs / "[bold]x:smile:.jsonl").write_bytes(log(interaction(1)))
+    with (workspace.root / "winnow.toml").open("a") as file:
+        file.write('[[sources]]\nname = "none"\npath = "none[/x]/[a-z]*.jsonl"\n')
+    found = ingest("run")
+    assert found.returncode == 0, found.stderr
+    assert "[bold]x:smile:.jsonl" in found.stderr
+    assert f"no file matches {workspace.root}/none[/x]/[a-z]*.jsonl" in found.stderr.replace("\n", "")
+    assert ingest("status").returncode == 0
+
+
+def test_the_account_of_names_that_look_like_markup() -> None:
+    counts = dict.fromkeys(("files", *account.COUNTS), 1)
+    sources = {"app": counts | {"quarantined_by_reason": {"[/x]": 1}, "skipped_by_reason": {}}}
+    console = Console(width=160, file=io.StringIO())  # markup on: the table itself holds no markup
+    console.print(account.workspace_table({"lake": "/[/x]", "sources": sources, "pending_bytes": {}}))
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "lake /[/x]" in printed
+    assert "app: quarantined: [/x] 1" in printed

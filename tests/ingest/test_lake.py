@@ -144,3 +144,15 @@ def test_a_path_that_deltalake_would_mistake_is_refused(tmp_path: Path) -> None:
 def test_any_delta_reader_can_read_it(lake: Lake) -> None:
     lake.append("feedback", feedback("a"), {"f": 1})
     assert DeltaTable(str(lake.path / "feedback")).to_pyarrow_table().num_rows == 1
+
+
+def test_a_database_spills_into_the_lakes_folder_and_leaves_nothing_there(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    with lake.locked("1"), lake.database("1") as connection:
+        connection.execute("SET memory_limit = '128MB'; SET threads = 1")
+        connection.execute("CREATE TEMP TABLE t AS SELECT repeat(md5(range::VARCHAR), 16) FROM range(400000)")
+        assert list(lake.path.glob(".spill-1-*/*"))
+        off = "SELECT current_setting('autoload_known_extensions'), current_setting('autoinstall_known_extensions')"
+        assert connection.execute(off).fetchone() == (False, False)
+    assert not list(lake.path.glob(".spill-*"))
+    assert (lake.path.stat().st_mode & 0o777) == 0o700

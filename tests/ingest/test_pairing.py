@@ -454,11 +454,11 @@ def test_an_empty_lake_pairs_to_nothing(tmp_path: Path) -> None:
 
 
 def test_a_killed_runs_spill_is_removed(tmp_path: Path) -> None:
-    left = tmp_path / "lake" / ".pairing-killed-x"
+    left = tmp_path / "lake" / ".spill-killed-x"
     left.mkdir(parents=True)
     (left / "text").write_text("spilled")
-    pairing.build(Lake(tmp_path / "lake"), "1")
-    assert not left.exists()
+    with Lake(tmp_path / "lake").locked("1"):
+        assert not left.exists()
 
 
 def test_rules_are_named_once_and_say_what_they_mean() -> None:
