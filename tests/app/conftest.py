@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 os.environ["STREAMLIT_SERVER_ADDRESS"] = "127.0.0.1"  # AppTest has no server, but the page asks where it listens
 
@@ -240,3 +240,18 @@ def page(chromium: Browser) -> Iterator[Page]:
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
     yield context.new_page()
     context.close()
+
+
+LOOK = 500
+"""Milliseconds that a test's annotator looks at a pair: longer than the page's minimum."""
+
+
+def look(page: Page) -> None:
+    """Look at the pair until a press counts.
+
+    The responses are on screen before the buttons that listen for the keys, and the page counts the look only from the
+    end of its script; both are far behind on a busy machine. The browser hears of that end after the server noted it.
+    """
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=30_000)
+    expect(page.get_by_role("button", name="Right is better")).to_be_visible(timeout=30_000)
+    page.wait_for_timeout(LOOK)

@@ -9,29 +9,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.app.conftest import Workspace, candidate, free_port, serving
+from tests.app.conftest import Workspace, candidate, free_port, look, serving
 
 MakeWorkspace = Callable[..., Workspace]
 Serve = Callable[[Workspace], str]
-
-LOOK = 500
-"""Milliseconds that a test's annotator looks at a pair: longer than the page's minimum."""
 
 
 def sit_down(page: Page, address: str) -> None:
     page.goto(f"{address}/?annotator=ada")
     expect(page.locator(".response.right")).to_be_visible(timeout=30_000)
-
-
-def look(page: Page) -> None:
-    """Look at the pair until a press counts.
-
-    The responses are on screen before the buttons that listen for the keys, and the page counts the look only from the
-    end of its script; both are far behind on a busy machine. The browser hears of that end after the server noted it.
-    """
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=30_000)
-    expect(page.get_by_role("button", name="Right is better")).to_be_visible(timeout=30_000)
-    page.wait_for_timeout(LOOK)
 
 
 def sides(page: Page) -> tuple[str, str]:

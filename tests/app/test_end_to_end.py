@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, WebSocket, expect
 
 from ingest.schema import CANDIDATE, feedback_id, interaction_id
-from tests.app.conftest import Workspace
+from tests.app.conftest import Workspace, look
 
 MODELS = ("planted-model-alpha", "planted-model-omega")
 
@@ -111,7 +111,7 @@ def test_a_click_becomes_a_triple_that_names_it(
     expect(page.locator(".response.left")).to_be_visible(timeout=30_000)
     clicked = page.locator(".response.left .markdown").inner_text()
     other = page.locator(".response.right .markdown").inner_text()
-    page.wait_for_timeout(500)
+    look(page)
     page.get_by_role("button", name="Left is better").click()
     expect(page.locator(".notice")).to_have_text("Saved: left is better", timeout=20_000)
     (event,) = workspace.events()
@@ -136,7 +136,7 @@ def test_a_click_becomes_a_triple_that_names_it(
     assert curated["candidates"] == 1
 
     # Taking it back takes the triple out again; the events of both stay.
-    page.wait_for_timeout(500)
+    look(page)
     page.keyboard.press("u")
     expect(page.locator(".notice")).to_have_text("Verdict taken back", timeout=20_000)
     assert run(workspace, "ingest", "run")["triples"]["by_signal"] == {"choice": 10}
