@@ -5,7 +5,6 @@ chunks are `{"value": ...}`. The prompt becomes a user's message, the completion
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final
 
 from ingest.readers import event_stream, recorded
 from ingest.readers.chat import SAMPLING
@@ -15,8 +14,6 @@ from ingest.readers.reading import Interaction, Reading
 from ingest.schema import canonical_json, content_id
 
 KIND = "openai_completions"
-
-OBJECTS: Final = ("text_completion", "text.completion")
 
 
 class OpenAICompletions:

@@ -47,6 +47,21 @@ class Workspace:
         """Ingest."""
         return run(self.settings)
 
+    def run_until(self, monkeypatch: pytest.MonkeyPatch, *, commits: int) -> None:
+        """Ingest, and stop right before the commit that follows so many."""
+        append, done = Lake.append, [0]
+
+        def stopping(lake: Lake, *args: Any) -> None:
+            if done[0] == commits:
+                raise KeyboardInterrupt
+            append(lake, *args)
+            done[0] += 1
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Lake, "append", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                self.run()
+
     def rows(self, table: str, *columns: str) -> list[Any]:
         """Return the rows of a table in the order of its key: values of one column, tuples of several."""
         arrow = self.arrow(table)

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from ingest import batch
-from ingest.lake import Lake
 
 Make = Callable[..., dict[str, Any]]
 Log = Callable[..., bytes]
@@ -82,18 +81,7 @@ def test_an_end_between_any_two_commits_changes_nothing(
 ) -> None:  # fmt: skip
     """Two batches of four tables: the run ends right after its n-th commit, before the next."""
     fill(workspace, interaction, thumb, log)
-    append, done = Lake.append, [0]
-
-    def stopping(self: Lake, *args: Any) -> None:
-        if done[0] == stop_after:
-            raise KeyboardInterrupt
-        append(self, *args)
-        done[0] += 1
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Lake, "append", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            workspace.run()
+    workspace.run_until(monkeypatch, commits=stop_after)
     workspace.run()
     check(workspace, clean, tmp_path_factory)
     assert workspace.run().totals()["lines"] == 0
@@ -142,18 +130,7 @@ def test_files_that_begin_alike_keep_their_places_after_a_kill(
     Z's bad line stands at the same offset as a's: both are there afterwards, each once, and counted.
     """
     (workspace.logs / "a.jsonl").write_bytes(log(interaction(0)) + b"{bad-AAAA\n")
-    append, done = Lake.append, [0]
-
-    def stopping(self: Lake, *args: Any) -> None:
-        if done[0] == 2:  # interactions and quarantine are written, files is not
-            raise KeyboardInterrupt
-        append(self, *args)
-        done[0] += 1
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Lake, "append", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            workspace.run()
+    workspace.run_until(monkeypatch, commits=2)  # interactions and quarantine are written, files is not
     (workspace.logs / "Z.jsonl").write_bytes(log(interaction(0)) + b"{bad-ZZZZ\n")
     summary = workspace.run()
     assert summary.totals()["records"] == 4
@@ -170,18 +147,7 @@ def test_a_rotation_after_a_kill_stores_no_bad_line_twice(
 ) -> None:
     path = workspace.logs / "app.log"
     path.write_bytes(log(interaction(0)) + b"{bad\n")
-    append, done = Lake.append, [0]
-
-    def stopping(self: Lake, *args: Any) -> None:
-        if done[0] == 2:
-            raise KeyboardInterrupt
-        append(self, *args)
-        done[0] += 1
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Lake, "append", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            workspace.run()
+    workspace.run_until(monkeypatch, commits=2)
     path.rename(workspace.logs / "app.log.1")
     assert workspace.run().totals()["records"] == 2
     assert workspace.rows("quarantine", "raw") == ["{bad"]

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from ingest.lake import Lake
 from tests.ingest.conftest import Workspace
 
 Make = Callable[..., dict[str, Any]]
@@ -106,18 +105,7 @@ def test_a_run_that_ends_between_two_commits_counts_conflicts_once(
 ) -> None:
     records = interaction(1, answer="a"), interaction(1, answer="b"), thumb(1, 1), thumb(1, 1, value=-1)
     (workspace.logs / "a.jsonl").write_bytes(log(*records, interaction(1, answer="a")))
-    append, done = Lake.append, [0]
-
-    def stopping(self: Lake, *args: Any) -> None:
-        if done[0] == stop_after:
-            raise KeyboardInterrupt
-        append(self, *args)
-        done[0] += 1
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Lake, "append", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            workspace.run()
+    workspace.run_until(monkeypatch, commits=stop_after)
     assert counted(workspace) == (5, 1, 1, 2, 1)
     assert workspace.rows("quarantine", "reason") == ["id_conflict"] * 2
     assert [m[0]["content"] for m in workspace.rows("interactions", "response")] == ["a"]
