@@ -11,17 +11,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ingest import scan, settings
-from ingest.account import summary_json, summary_table, workspace_status, workspace_table
 from ingest.errors import WinnowError
-from ingest.lake import Lake
-from ingest.run import run as ingest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Start-up is most of what a scheduled run with nothing new costs: a command imports what it needs inside its function.
+# It wraps its work in `_one_clear_error`, shows tables with `_console`, and ends with one `_print_data`.
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -31,6 +31,12 @@ Config = Annotated[Path | None, typer.Option(help="Settings file; default $WINNO
 @app.command()
 def run(config: Config = None) -> None:
     """Read everything new into the lake, and pair it. Safe to run again at any time."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from ingest import scan, settings
+    from ingest.account import summary_json, summary_table
+    from ingest.run import run as ingest
+
     console = _console()
     with _one_clear_error():
         workspace = settings.load(config)
@@ -43,17 +49,26 @@ def run(config: Config = None) -> None:
             if not scan.find(source.path):
                 console.print(f'Source "{source.name}": no file matches {source.path}', style="yellow", highlight=False)
         console.print(summary_table(summary))
-        print(json.dumps(summary_json(summary)))  # noqa: T201
+        _print_data(summary_json(summary))
 
 
 @app.command()
 def status(config: Config = None) -> None:
     """Show, for each source, what all runs so far have read and what waits."""
+    from ingest import settings
+    from ingest.account import workspace_status, workspace_table
+    from ingest.lake import Lake
+
     with _one_clear_error():
         workspace = settings.load(config)
         found = workspace_status(workspace, Lake(workspace.lake))
         _console().print(workspace_table(found))
-        print(json.dumps(found))  # noqa: T201
+        _print_data(found)
+
+
+def _print_data(data: object) -> None:
+    """Print the command's one line of JSON on stdout."""
+    print(json.dumps(data), flush=True)  # noqa: T201
 
 
 def _size(path: Path) -> int:
@@ -64,11 +79,13 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _console() -> Console:
+def _console() -> "Console":
     """Return the console of narration; a file or a pipe gets lines wide enough for every column.
 
     Names of files and sources are shown as they are, also where they look like markup or an emoji's code.
     """
+    from rich.console import Console
+
     console = Console(stderr=True, markup=False, emoji=False)
     return console if console.is_terminal else Console(stderr=True, markup=False, emoji=False, width=160)
 
