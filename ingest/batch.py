@@ -161,6 +161,17 @@ class Batch:
 
     def commit(self) -> list[Tally]:
         """Write everything taken since the last commit, and return what became of it, one tally per piece."""
+        tallies, new = self.admit()
+        cursors = {tally.origin.file_id: tally.read_to for tally in tallies}
+        for table, data in new.items():
+            if data.num_rows:
+                self.lake.append(table, data, cursors)
+        # Last: as long as it lacks these files, the rows above are as if they had not been read.
+        self.lake.append("files", self._files(tallies), cursors)
+        return tallies
+
+    def admit(self) -> tuple[list[Tally], dict[str, pa.Table]]:
+        """Begin anew; return what became of everything taken since, and of each table the rows it does not hold yet."""
         self._build()
         tallies = {piece: tally for piece, tally in self._tallies.items() if tally.lines}
         rows = Rows.concat(self._rows)
@@ -175,14 +186,8 @@ class Batch:
         }
         for tally in tallies.values():
             tally.check()
-        cursors = {tally.origin.file_id: tally.read_to for tally in tallies.values()}
-        for table, data in new.items():
-            if data.num_rows:
-                self.lake.append(table, data, cursors)
-        # Last: as long as it lacks these files, the rows above are as if they had not been read.
-        self.lake.append("files", self._files(list(tallies.values())), cursors)
         self._tallies, self._rows, self._lines, self.log_bytes = {}, [], {}, 0
-        return list(tallies.values())
+        return list(tallies.values()), new
 
     def _build(self) -> None:
         if self._entries:

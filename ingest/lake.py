@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -175,6 +175,34 @@ class Lake:
             )
             merge.when_matched_update_all().execute()
             _delete_replaced(self.path / table)
+
+    def delete(self, table: str, keys: Sequence[str], cursors: Mapping[str, int] | None = None) -> int:
+        """Remove the rows of `table` that have one of `keys`, and note `cursors`, in one commit; return how many went.
+
+        Of keys that are not there nothing goes, so a deletion that was killed can be done again. The files that held
+        the rows stay on disk as in `overwrite`. Raises LakeError as `append` does.
+        """
+        delta = self._open(table)
+        if delta is None or not keys:
+            return 0
+        key = _contract(table).names[0]
+        with _writing(table):
+            done = (
+                delta.merge(
+                    pa.table({"key": pa.array(sorted(set(keys)), pa.string())}),
+                    predicate=f"gone.key = old.{key}",
+                    source_alias="gone",
+                    target_alias="old",
+                    writer_properties=WRITER,
+                    commit_properties=CommitProperties(
+                        app_transactions=[Transaction(name, version) for name, version in (cursors or {}).items()]
+                    ),
+                )
+                .when_matched_delete()
+                .execute()
+            )
+            _delete_replaced(self.path / table)
+        return int(done["num_target_rows_deleted"])
 
     @contextmanager
     def locked(self, run_id: str) -> Iterator[None]:

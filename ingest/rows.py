@@ -209,7 +209,7 @@ class RowBuilder:
         raw = None if reason == "oversized" else self._raw(entry)
         source = entry.origin.source.name
         return {
-            "quarantine_id": content_id(["quarantine", source, entry.origin.head, entry.offset, self._digest(entry)]),
+            "quarantine_id": self.quarantine_id(entry),
             "source": source,
             "reason": reason,
             "detail": detail,
@@ -226,13 +226,14 @@ class RowBuilder:
         """
         return "id:" + self.pseudonyms.digest(value) if redact.find(value) else value
 
-    def _digest(self, entry: Entry) -> str:
-        """Return a keyed hash of the line: another line at the same place is another record."""
+    def quarantine_id(self, entry: Entry) -> str:
+        """Return the key of a quarantined line: its place and a keyed hash, for another line there is another one."""
         try:
             text = entry.raw()
         except UNFIT:
             text = ""
-        return self.pseudonyms.digest(f"{entry.size} {text}")
+        line = self.pseudonyms.digest(f"{entry.size} {text}")
+        return content_id(["quarantine", entry.origin.source.name, entry.origin.head, entry.offset, line])
 
     def _raw(self, entry: Entry) -> str | None:
         """Return the text of a quarantined line, redacted; None where a row of Parquet has none."""

@@ -159,7 +159,7 @@ class _Ingestion:
             piece.records += 1
             piece.skipped["blank_line"] += 1
             return
-        reader, outcome = _read(line, reader)
+        reader, outcome = read_record(line, reader)
         name = f"{reader.name}@{reader.version}" if reader else None
         raw = partial(raw_text, line.raw) if line.raw or line.record is None else partial(raw_record, line.record)
         self._add(piece, Entry(piece.origin, line.start, line.size, raw, name, outcome))
@@ -221,7 +221,7 @@ def _close(piece: Tally, recent: deque[Line], file: LogFile) -> None:
     piece.stored = (file.stored_bytes, file.mtime_ns) if file.complete else None
 
 
-def _read(line: Line, reader: Reader | None) -> tuple[Reader | None, Reading | RecordError]:
+def read_record(line: Line, reader: Reader | None) -> tuple[Reader | None, Reading | RecordError]:
     """Return the reader that was asked, a detected one where none is given, and what it said."""
     if line.record is None:
         return None, line.problem or RecordError("not_json", "The line is empty.")

@@ -156,3 +156,15 @@ def test_a_database_spills_into_the_lakes_folder_and_leaves_nothing_there(tmp_pa
         assert connection.execute(off).fetchone() == (False, False)
     assert not list(lake.path.glob(".spill-*"))
     assert (lake.path.stat().st_mode & 0o777) == 0o700
+
+
+def test_rows_go_by_their_keys_and_going_twice_is_going_once(lake: Lake) -> None:
+    assert lake.delete("feedback", ["a"]) == 0
+    assert not lake.path.exists()
+    lake.append("feedback", feedback("a", "b'", "c"), {"f": 10})
+    assert lake.delete("feedback", ["b'", "a", "a", "unknown"], {"erasure": 1}) == 2
+    assert (lake.cursor("feedback", "erasure"), lake.cursor("feedback", "f")) == (1, 10)
+    with duckdb.connect() as connection:
+        lake.view(connection, "feedback")
+        assert connection.sql("SELECT feedback_id FROM feedback").fetchall() == [("c",)]
+    assert lake.delete("feedback", ["b'", "a"]) == 0
