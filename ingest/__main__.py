@@ -6,30 +6,26 @@
 Reads winnow.toml and what it names, writes the lake. One JSON line on stdout; progress and tables on stderr.
 """
 
+import argparse
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING, Final
 
 from ingest.errors import WinnowError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Start-up is most of what a scheduled run with nothing new costs: a command imports what it needs inside its function.
-# It wraps its work in `_one_clear_error`, shows tables with `_console`, and ends with one `_print_data`.
+# Start-up is most of what a scheduled run with nothing new costs, so this is argparse, and a command imports what it
+# needs inside its function. To add a command: write its function, whose docstring is its help and which raises
+# WinnowError or ends with one `_print_data`; then name it and its options in `_parser`.
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-Config = Annotated[Path | None, typer.Option(help="Settings file; default $WINNOW_CONFIG, else ./winnow.toml.")]
+EPILOG: Final = "One line of JSON on stdout; progress and tables on stderr."
 
 
-@app.command()
-def run(config: Config = None) -> None:
+def run(given: argparse.Namespace) -> None:
     """Read everything new into the lake, and pair it. Safe to run again at any time."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -38,32 +34,62 @@ def run(config: Config = None) -> None:
     from ingest.run import run as ingest
 
     console = _console()
-    with _one_clear_error():
-        workspace = settings.load(config)
-        total = sum(_size(path) for source in workspace.sources for path in scan.find(source.path))
-        columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task("reading", total=total)
-            summary = ingest(workspace, lambda name, done: bar.update(task, description=name, completed=done))
-        for source in workspace.sources:
-            if not scan.find(source.path):
-                console.print(f'Source "{source.name}": no file matches {source.path}', style="yellow", highlight=False)
-        console.print(summary_table(summary))
-        _print_data(summary_json(summary))
+    workspace = settings.load(given.config)
+    total = sum(_size(path) for source in workspace.sources for path in scan.find(source.path))
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("reading", total=total)
+        summary = ingest(workspace, lambda name, done: bar.update(task, description=name, completed=done))
+    for source in workspace.sources:
+        if not scan.find(source.path):
+            console.print(f'Source "{source.name}": no file matches {source.path}', style="yellow", highlight=False)
+    console.print(summary_table(summary))
+    _print_data(summary_json(summary))
 
 
-@app.command()
-def status(config: Config = None) -> None:
+def status(given: argparse.Namespace) -> None:
     """Show, for each source, what all runs so far have read and what waits."""
     from ingest import settings
     from ingest.account import workspace_status, workspace_table
     from ingest.lake import Lake
 
-    with _one_clear_error():
-        workspace = settings.load(config)
-        found = workspace_status(workspace, Lake(workspace.lake))
-        _console().print(workspace_table(found))
-        _print_data(found)
+    workspace = settings.load(given.config)
+    found = workspace_status(workspace, Lake(workspace.lake))
+    _console().print(workspace_table(found))
+    _print_data(found)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the command line: every command with its options."""
+    parser = argparse.ArgumentParser(prog="python -m ingest", description="Logs in, lake out.", epilog=EPILOG)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add(commands, run)
+    _add(commands, status)
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    function: Callable[[argparse.Namespace], None],
+) -> argparse.ArgumentParser:
+    """Add the command that `function` is; return its parser, for options of its own."""
+    text = function.__doc__ or ""
+    command = commands.add_parser(function.__name__, help=text, description=text, epilog=EPILOG)
+    help_of_config = "settings file; default $WINNOW_CONFIG, else ./winnow.toml"
+    command.add_argument("--config", type=Path, metavar="FILE", help=help_of_config)
+    command.set_defaults(function=function)
+    return command
+
+
+def main() -> int:
+    """Run the command that the arguments name, and return the exit code; every error of ours is one line on stderr."""
+    given = _parser().parse_args()
+    try:
+        given.function(given)
+    except WinnowError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    return 0
 
 
 def _print_data(data: object) -> None:
@@ -90,14 +116,5 @@ def _console() -> "Console":
     return console if console.is_terminal else Console(stderr=True, markup=False, emoji=False, width=160)
 
 
-@contextmanager
-def _one_clear_error() -> Iterator[None]:
-    try:
-        yield
-    except WinnowError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(error.exit_code) from error
-
-
 if __name__ == "__main__":
-    app()
+    sys.exit(main())
