@@ -90,6 +90,8 @@ class Tally:
     interactions: int = 0
     feedback: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    skipped_days: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(reason, ISO date) -> of `skipped`, those whose record states when it was."""
     quarantined: Counter[str] = field(default_factory=Counter)
     stored: tuple[int, int] | None = None
     """Size and mtime of the file where it was read to its end."""
@@ -275,6 +277,10 @@ def _file_row(tally: Tally, run_id: str, ingest_time: datetime) -> dict[str, obj
         "skipped": tally.skipped.total(),
         "skipped_by_reason": sorted(tally.skipped.items()),
         "quarantined_by_reason": sorted(tally.quarantined.items()),
+        "skipped_by_day": [
+            {"reason": reason, "day": day, "count": count}
+            for (reason, day), count in sorted(tally.skipped_days.items())
+        ],
         "ingest_time": ingest_time,
         "head": tally.position.head,
         "tail": tally.position.tail,

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ingest import labels, pairing, scan, threads
+from ingest import labels, pairing, scan, threads, withheld
 from ingest.batch import Batch, Tally
 from ingest.errors import ContractError, LakeError, RecordError, SettingsError
 from ingest.lake import Lake
@@ -169,6 +169,7 @@ class _Ingestion:
         outcome = entry.outcome
         if isinstance(outcome, Reading):
             _check_reasons(entry.reader, outcome)
+            piece.skipped_days.update(outcome.skipped_days)
         if isinstance(outcome, Reading) and outcome.skipped is not None:
             piece.records += 1
             piece.skipped[outcome.skipped] += 1
@@ -230,7 +231,7 @@ def read_record(line: Line, reader: Reader | None) -> tuple[Reader | None, Readi
         reader = reader or registry.detect(line.record)
         if reader is None or not reader.sniff(line.record):
             return reader, RecordError("unknown_format", f"{known} the form of this record.")
-        return reader, reader.read(line.record)
+        return reader, withheld.sift(reader.read(line.record))
     except RecordError as problem:
         return reader, problem
     except UNFIT as error:  # its message may quote the value

@@ -116,6 +116,7 @@ MESSAGE: Final = pa.struct([(key, pa.string()) for key in MESSAGE_KEYS])
 MESSAGES: Final = pa.list_(MESSAGE)
 STRINGS: Final = pa.list_(pa.string())
 COUNTS: Final = pa.map_(pa.string(), pa.int32())
+DAY_COUNTS: Final = pa.list_(pa.struct([("reason", pa.string()), ("day", pa.string()), ("count", pa.int32())]))
 
 PROVENANCE: Final = (
     ("ingest_time", TIME),
@@ -292,6 +293,7 @@ FILE: Final = _table(
         ("skipped", pa.int64()),
         ("skipped_by_reason", COUNTS),
         ("quarantined_by_reason", COUNTS),
+        ("skipped_by_day", DAY_COUNTS),  # of skipped records, those that state when they were
         ("ingest_time", TIME),
         ("head", pa.string()),  # content hash of the first line: with `tail`, the file's identity under any name
         ("tail", pa.string()),  # content hash of the `tail_bytes` bytes before read_to

@@ -87,6 +87,8 @@ class Reading:
     skipped_parts: Mapping[str, int] = field(default_factory=dict)
     """Reason code -> parts of the record, such as spans of a trace, that say nothing Winnow keeps. Each is a record of
     its own in the accounts, as are interactions and feedback."""
+    skipped_days: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(reason code, ISO date of the call) -> how many of what is skipped; without those whose record states no time."""
 
 
 class Reader(Protocol):
