@@ -127,7 +127,7 @@ class _Ingestion:
             except FileNotFoundError:  # renamed by a rotation since the glob: the next run reads it by its new name
                 continue
             except OSError as error:
-                raise _unreadable(path, error) from error
+                raise unreadable(path, error) from error
             self.summary.files += 1
             self.done_bytes += file.stored_bytes
             self.progress(scan.name_of(path).rsplit("/", 1)[-1], self.done_bytes)
@@ -159,27 +159,11 @@ class _Ingestion:
             piece.records += 1
             piece.skipped["blank_line"] += 1
             return
-        reader, outcome = read_record(line, reader)
-        name = f"{reader.name}@{reader.version}" if reader else None
-        raw = partial(raw_text, line.raw) if line.raw or line.record is None else partial(raw_record, line.record)
-        self._add(piece, Entry(piece.origin, line.start, line.size, raw, name, outcome))
+        self._add(piece, read_line(piece.origin, line, reader))
 
     def _add(self, piece: Tally, entry: Entry) -> None:
-        piece.lines += 1
-        outcome = entry.outcome
-        if isinstance(outcome, Reading):
-            _check_reasons(entry.reader, outcome)
-            piece.skipped_days.update(outcome.skipped_days)
-        if isinstance(outcome, Reading) and outcome.skipped is not None:
-            piece.records += 1
-            piece.skipped[outcome.skipped] += 1
-            return
-        if isinstance(outcome, Reading):
-            piece.records += len(outcome.interactions) + len(outcome.feedback) + sum(outcome.skipped_parts.values())
-            piece.skipped.update(outcome.skipped_parts)
-        else:
-            piece.records += 1
-        self.batch.add(entry)
+        if count(piece, entry):
+            self.batch.add(entry)
 
     def read_labels(self) -> None:
         """Read what annotators said since the last run."""
@@ -222,7 +206,33 @@ def _close(piece: Tally, recent: deque[Line], file: LogFile) -> None:
     piece.stored = (file.stored_bytes, file.mtime_ns) if file.complete else None
 
 
-def read_record(line: Line, reader: Reader | None) -> tuple[Reader | None, Reading | RecordError]:
+def read_line(origin: Origin, line: Line, reader: Reader | None) -> Entry:
+    """Return what one line says, or what is wrong with it; without `reader` one is detected."""
+    reader, outcome = _read(line, reader)
+    name = f"{reader.name}@{reader.version}" if reader else None
+    raw = partial(raw_text, line.raw) if line.raw or line.record is None else partial(raw_record, line.record)
+    return Entry(origin, line.start, line.size, raw, name, outcome)
+
+
+def count(piece: Tally, entry: Entry) -> bool:
+    """Count one line and the records that it holds; return whether it holds more than a reason to skip it."""
+    piece.lines += 1
+    outcome = entry.outcome
+    if not isinstance(outcome, Reading):
+        piece.records += 1
+        return True
+    _check_reasons(entry.reader, outcome)
+    piece.skipped_days.update(outcome.skipped_days)
+    if outcome.skipped is not None:
+        piece.records += 1
+        piece.skipped[outcome.skipped] += 1
+        return False
+    piece.records += len(outcome.interactions) + len(outcome.feedback) + sum(outcome.skipped_parts.values())
+    piece.skipped.update(outcome.skipped_parts)
+    return True
+
+
+def _read(line: Line, reader: Reader | None) -> tuple[Reader | None, Reading | RecordError]:
     """Return the reader that was asked, a detected one where none is given, and what it said."""
     if line.record is None:
         return None, line.problem or RecordError("not_json", "The line is empty.")
@@ -262,9 +272,10 @@ def unread(settings: Settings, lake: Lake) -> Mapping[str, int]:
             except FileNotFoundError:  # renamed by a rotation since the glob
                 continue
             except OSError as error:
-                raise _unreadable(path, error) from error
+                raise unreadable(path, error) from error
     return behind
 
 
-def _unreadable(path: Path, error: OSError) -> LakeError:
+def unreadable(path: Path, error: OSError) -> LakeError:
+    """Return the error for a log file that the system does not let us read."""
     return LakeError(f"Cannot read {scan.name_of(path)}: {error.strerror}. Make it readable, or narrow the glob.")
