@@ -21,6 +21,7 @@ from ingest.lake import Lake
 from ingest.positions import Position
 from ingest.readers.reading import Reading
 from ingest.rows import PIECE, Entry, Origin, RowBuilder, Rows
+from ingest.subjects import REASON, Subjects
 
 Line = tuple[int, int]
 """Piece and offset in its file."""
@@ -136,9 +137,10 @@ class Conflicts:
 class Batch:
     """Lines on their way into the lake."""
 
-    def __init__(self, lake: Lake, builder: RowBuilder) -> None:
+    def __init__(self, lake: Lake, builder: RowBuilder, subjects: Subjects) -> None:
         self.lake = lake
         self.builder = builder
+        self.subjects = subjects
         self.log_bytes = 0
         """Bytes of the lines since the last commit."""
         self._chunk_bytes = 0
@@ -178,9 +180,13 @@ class Batch:
         tallies = {piece: tally for piece, tally in self._tallies.items() if tally.lines}
         rows = Rows.concat(self._rows)
         conflicts = Conflicts()
-        interactions = self._admit("interactions", rows.interactions, tallies, conflicts)
-        feedback = self._admit("feedback", conflicts.without(rows.feedback), tallies, conflicts)
+        served = _without(rows.interactions, self.subjects.interactions(rows.interactions), tallies)
+        interactions = self._admit("interactions", served, tallies, conflicts)
+        events = conflicts.without(_without(rows.feedback, self.subjects.feedback(rows.feedback), tallies))
+        feedback = self._admit("feedback", events, tallies, conflicts)
         quarantine = pa.concat_tables([rows.quarantine, self._conflicting(conflicts, tallies)])
+        quarantine = _without(quarantine, self.subjects.quarantine(quarantine), tallies)
+        self.subjects.save(self.builder.run_id)
         new = {
             "interactions": interactions,
             "feedback": feedback,
@@ -258,6 +264,16 @@ class Batch:
     def _files(self, tallies: Sequence[Tally]) -> pa.Table:
         rows = [_file_row(tally, self.builder.run_id, self.builder.ingest_time) for tally in tallies]
         return pa.Table.from_pylist(rows, schema=schema.FILE)
+
+
+def _without(rows: pa.Table, erased: Sequence[bool], tallies: Mapping[int, Tally]) -> pa.Table:
+    """Return the rows less those of users who were erased, which are counted as skipped."""
+    if not any(erased):
+        return rows
+    for piece, gone in zip(rows[PIECE].to_pylist(), erased, strict=True):
+        if gone:
+            tallies[piece].skipped[REASON] += 1
+    return rows.filter(pa.array([not gone for gone in erased], pa.bool_()))
 
 
 def _file_row(tally: Tally, run_id: str, ingest_time: datetime) -> dict[str, object]:

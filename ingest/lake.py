@@ -204,6 +204,19 @@ class Lake:
             _delete_replaced(self.path / table)
         return int(done["num_target_rows_deleted"])
 
+    def purge(self, table: str) -> None:
+        """Delete every file that the current version of `table` does not need, and the log of how it came to be.
+
+        Whoever reads an older version fails. Raises LakeError as `append` does.
+        """
+        delta = self._open(table)
+        if delta is None:
+            return
+        with _writing(table):
+            delta.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True)
+            delta.create_checkpoint()
+            delta.cleanup_metadata()
+
     @contextmanager
     def locked(self, run_id: str) -> Iterator[None]:
         """Hold the lake for one writing run. Raises LakeBusyError, naming the holder, where another run has it."""

@@ -26,6 +26,7 @@ from ingest.readers.reading import Reader, Reading
 from ingest.rows import UNFIT, Entry, Origin, RowBuilder, raw_record, raw_text
 from ingest.scan import Line, LogFile
 from ingest.settings import Settings, Source
+from ingest.subjects import Subjects
 
 RECENT_LINES: Final = 8
 """So many last lines of a file are kept, to recognise it by what stands before its position."""
@@ -90,9 +91,10 @@ def run(settings: Settings, progress: Progress = lambda _name, _bytes: None) -> 
         if source.format != "auto":
             registry.get(source.format)
     with lake.locked(run_id):
-        builder = RowBuilder(run_id, now, Pseudonyms(settings.pseudonym_key))
+        pseudonyms = Pseudonyms(settings.pseudonym_key)
+        builder, subjects = RowBuilder(run_id, now, pseudonyms), Subjects(settings.subjects, pseudonyms)
         reading = _Ingestion(
-            settings, Batch(lake, builder), Positions.load(lake, settings.root), Summary(run_id), progress
+            settings, Batch(lake, builder, subjects), Positions.load(lake, settings.root), Summary(run_id), progress
         )
         for source in settings.sources:
             reading.read_source(source)

@@ -88,6 +88,11 @@ class Settings(_Strict):
     labels: Labels = Labels()
     train: Train = Train()
 
+    @property
+    def subjects(self) -> Path:
+        """The ledger of erased users (`ingest.subjects`), beside the key without which it means nothing."""
+        return self.pseudonym_key.with_name("subjects.jsonl")
+
 
 def load(path: Path | None = None) -> Settings:
     """Read the settings: of `path`, else of $WINNOW_CONFIG, else of ./winnow.toml, else the defaults.
