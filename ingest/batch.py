@@ -35,16 +35,19 @@ KEYS: Final = {"interactions": "interaction_id", "feedback": "feedback_id", "qua
 ID_CONFLICT: Final = RecordError("id_conflict", "An id of this record stands for another content in the lake.")
 
 CONTENT: Final = {
-    "interactions": ("prompt_hash", "response_hash", "status"),
-    "feedback": ("signal", "interaction_id", "other_ids", "value", "text", "retracted"),
+    "interactions": ("prompt_hash", "response_hash", "status", "placeholders"),
+    "feedback": ("signal", "interaction_id", "other_ids", "value", "text", "placeholders", "retracted"),
     "quarantine": ("reason",),
 }
 """Table -> columns by which two records of one key are told apart."""
 
 _SAME: Final = {
-    # A prompt that awaited its parent is another one as soon as it is whole.
-    "interactions": """first.response_hash = row.response_hash
-        AND (first.prompt_hash = row.prompt_hash OR first.status = 'awaits_parent' OR row.status = 'awaits_parent')""",
+    # A prompt that awaited its parent is another one as soon as it is whole, and placeholders then have other numbers.
+    "interactions": """(first.response_hash = row.response_hash
+            OR (first.status <> row.status AND cardinality(row.placeholders) > 0
+                AND list_has_all(map_values(first.placeholders), map_values(row.placeholders))))
+        AND (first.prompt_hash = row.prompt_hash OR first.status = 'awaits_parent' OR row.status = 'awaits_parent')
+        AND (first.placeholders = row.placeholders OR first.status <> row.status)""",
     "feedback": " AND ".join(f"first.{name} IS NOT DISTINCT FROM row.{name}" for name in CONTENT["feedback"]),
     "quarantine": "true",
 }

@@ -14,7 +14,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from ingest import edits, schema
+from ingest import numbering, schema
 from ingest.errors import ContractError
 from ingest.lake import SCHEMAS, Lake
 
@@ -51,6 +51,17 @@ def _rule(name: str) -> Rule:
         raise ContractError(f"rules/{name}.sql begins with {sorted(header)}. Begin it as the other rules do.")
     return Rule(name, int(header["version"]), header["signal"], header["strength"], header["meaning"], sql)
 
+
+_NUMBERED: Final = pa.schema(
+    [
+        ("chosen_id", pa.string()),
+        ("rejected_id", pa.string()),
+        ("same_prompt", pa.bool_()),
+        ("chosen_text", pa.string()),  # hashes
+        ("rejected_text", pa.string()),
+    ]
+)
+_NUMBERED_TEXTS: Final = pa.schema([("response_hash", pa.string()), ("response", schema.MESSAGES)])
 
 RULES: Final = tuple(_rule(name) for name in ("choice", "label", "edit", "sibling_thumbs"))
 """The rules that make triples."""
@@ -111,8 +122,7 @@ def _add_functions(connection: duckdb.DuckDBPyConnection) -> None:
     connection.create_function("messages_hash", _messages_hash, [text], text)
     connection.create_function("root_hash", _root_hash, [text], text)
     connection.create_function("triple_id", schema.triple_id, [text] * 4, text)
-    connection.create_function("renumbered", edits.renumbered, [text] * 2, text)
-    connection.create_function("unnumbered", edits.unnumbered, [text], text)
+    connection.create_function("numbered_as", _numbered_as, [text] * 3, text)
     connection.create_function("unpaired_id", _unpaired_id, [text] * 2, text)
 
 
@@ -122,6 +132,10 @@ def _messages_hash(messages: str) -> str:
 
 def _root_hash(prompt: str) -> str:
     return schema.prompt_group(json.loads(prompt))
+
+
+def _numbered_as(text: str, own: str, kept: str) -> str:
+    return numbering.numbered_as(text, json.loads(own), json.loads(kept))
 
 
 def _unpaired_id(interaction: str, signal: str) -> str:
@@ -137,9 +151,30 @@ def _pair(connection: duckdb.DuckDBPyConnection) -> None:
     for rule in RULES:
         columns = "event_id, chosen_id, rejected_id, edited, margin"
         connection.execute(f"INSERT INTO comparisons SELECT ?, {columns} FROM ({rule.sql})", [rule.name])
+    _number_jointly(connection)
     connection.execute(_sql("triples"))
     connection.execute(f"CREATE TEMP TABLE lone AS {LONE.sql}")
     connection.execute(_sql("unpaired"))
+
+
+def _number_jointly(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make `numbered`, compared responses whose placeholders do not agree, and `numbered_texts`, what they become."""
+    pairs, texts = [], {}
+    for batch in connection.sql(_sql("placeholders")).to_arrow_reader(BATCH_ROWS):
+        for row in batch.to_pylist():
+            chosen, rejected = (
+                numbering.Side(row[name], row[f"{name}_hash"], dict(row[f"{name}_placeholders"]))
+                for name in ("chosen", "rejected")
+            )
+            sides = numbering.paired(row["prompt"], row["tools"], (chosen, rejected))
+            texts.update({side.response_hash: side.response for side in sides or ()})
+            hashes = [side.response_hash for side in sides or (chosen, rejected)]
+            pairs.append((row["chosen_id"], row["rejected_id"], sides is not None, *hashes))
+    columns = [pa.array(column) for column in zip(*pairs, strict=True)] or None
+    numbered = pa.Table.from_arrays(columns, schema=_NUMBERED) if columns else _NUMBERED.empty_table()
+    connection.register("numbered", numbered)
+    named = [{"response_hash": name, "response": messages} for name, messages in texts.items()]
+    connection.register("numbered_texts", pa.Table.from_pylist(named, schema=_NUMBERED_TEXTS))
 
 
 def _store(connection: duckdb.DuckDBPyConnection, lake: Lake, table: str) -> tuple[int, int]:

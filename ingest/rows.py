@@ -152,7 +152,7 @@ class RowBuilder:
 
     def _interaction(self, entry: Entry, read: Interaction, suspect: bool, named: bool) -> Row:
         source = entry.origin.source
-        placeholders = redact.Placeholders()
+        placeholders = self._placeholders(source)
         redacted = _Redacted(read.prompt, read.response, read.tools, read.sampling)
         if suspect:
             redacted = _redacted(read, placeholders)
@@ -163,6 +163,9 @@ class RowBuilder:
         prompt_hash = messages_hash(redacted.prompt)
         # Tokens and log-probabilities belong to the text as it was sampled: of another text they would be wrong.
         kept = not redacted.response_changed
+        if not kept:
+            nulled = {"token_ids": len(read.token_ids or ()), "token_logprobs": len(read.token_logprobs or ())}
+            placeholders.counts.update({name: entries for name, entries in nulled.items() if entries})
         row: Row = {name: getattr(read, name, None) for name in schema.INTERACTION.names}
         return row | {
             "interaction_id": schema.interaction_id(source.name, read.source_id, read.choice_index),
@@ -180,6 +183,7 @@ class RowBuilder:
             "token_logprobs": read.token_logprobs if kept else None,
             "consent": consent.stated(read.consent, source),
             "redactions": sorted(placeholders.counts.items()),
+            "placeholders": sorted(placeholders.digests.items()),
             **self._provenance(entry, read.event_time),
         }
 
@@ -188,7 +192,7 @@ class RowBuilder:
         if named:
             target, *others = (replace(ref, source_id=self._id(ref.source_id)) for ref in (read.target, *read.others))
             read = replace(read, source_id=self._id(read.source_id), target=target, others=others)
-        placeholders = redact.Placeholders()
+        placeholders = self._placeholders(source)
         row: Row = {name: getattr(read, name, None) for name in schema.FEEDBACK.names}
         return row | {
             "feedback_id": schema.feedback_id(source.name, read.source_id, read.revision),
@@ -200,6 +204,7 @@ class RowBuilder:
             "text": placeholders.text(read.text) if suspect and read.text else read.text,
             "rater_id": self.pseudonyms.of(read.rater),
             "redactions": sorted(placeholders.counts.items()),
+            "placeholders": sorted(placeholders.digests.items()),
             **self._provenance(entry, read.event_time),
         }
 
@@ -218,6 +223,10 @@ class RowBuilder:
             "path": entry.origin.path,
             **self._provenance(entry, None),
         }
+
+    def _placeholders(self, source: Source) -> redact.Placeholders:
+        """Return an empty record's. Digests tell values apart within a source, and join nothing across sources."""
+        return redact.Placeholders(digest=lambda value: self.pseudonyms.digest(f"placeholder\0{source.name}\0{value}"))
 
     def _id(self, value: str) -> str:
         """Return an id as it is stored and as keys are made of it: a pseudonym where it holds personal data.
@@ -275,11 +284,12 @@ class _Redacted:
 
 
 def _redacted(read: Interaction, placeholders: redact.Placeholders) -> _Redacted:
+    # First what siblings and turns share: there the numbers agree by themselves.
+    tools = placeholders.json_text(read.tools) if read.tools else read.tools
     prompt = [_message(message, placeholders) for message in read.prompt]
     before = placeholders.counts.total()
     response = [_message(message, placeholders) for message in read.response]
     changed = placeholders.counts.total() > before
-    tools = placeholders.json_text(read.tools) if read.tools else read.tools
     sampling = placeholders.json_text(read.sampling) if read.sampling else read.sampling
     return _Redacted(prompt, response, tools, sampling, changed)
 

@@ -117,6 +117,7 @@ MESSAGES: Final = pa.list_(MESSAGE)
 STRINGS: Final = pa.list_(pa.string())
 COUNTS: Final = pa.map_(pa.string(), pa.int32())
 DAY_COUNTS: Final = pa.list_(pa.struct([("reason", pa.string()), ("day", pa.string()), ("count", pa.int32())]))
+DIGESTS: Final = pa.map_(pa.string(), pa.string())
 
 PROVENANCE: Final = (
     ("ingest_time", TIME),
@@ -168,7 +169,8 @@ INTERACTION: Final = _table(
         ("shown", pa.bool_()),
         ("consent", pa.string()),
         ("event_time", TIME),
-        ("redactions", COUNTS),
+        ("redactions", COUNTS),  # kind -> places; "token_logprobs", "token_ids" -> entries nulled with their text
+        ("placeholders", DIGESTS),  # "EMAIL_1" -> keyed digest of what stood there (`ingest.numbering`)
         *PROVENANCE,
         ("day", pa.string()),  # ISO date of event_time, else of ingest_time
     ]
@@ -194,7 +196,8 @@ FEEDBACK: Final = _table(
         ("position", pa.string()),  # where the target stood: "left" or "right"
         ("retracted", pa.bool_()),
         ("event_time", TIME),
-        ("redactions", COUNTS),
+        ("redactions", COUNTS),  # kind -> places; "token_logprobs", "token_ids" -> entries nulled with their text
+        ("placeholders", DIGESTS),  # "EMAIL_1" -> keyed digest of what stood there (`ingest.numbering`)
         *PROVENANCE,
         ("day", pa.string()),
     ]

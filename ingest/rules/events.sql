@@ -1,7 +1,7 @@
 -- Not a rule. What rules read: `events`, the feedback that counts, and `served`, the interactions without their text.
 -- Of an event that was changed the latest revision counts; one that was taken back does not.
 CREATE TEMP TABLE events AS
-SELECT feedback_id, interaction_id, other_ids, signal, value, scale_min, scale_max, text, rater_id, event_time
+SELECT feedback_id, interaction_id, other_ids, signal, value, scale_min, scale_max, text, placeholders, rater_id, event_time
 FROM (
   SELECT *, row_number() OVER (PARTITION BY source, source_id ORDER BY revision DESC, feedback_id) AS age
   FROM feedback

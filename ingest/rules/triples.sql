@@ -1,16 +1,19 @@
 -- Not a rule. Makes `compared`, `used` and `new_triples` of the comparisons that the rules found.
--- Python gives messages_hash(json), root_hash(json), triple_id(prompt, chosen, rejected, rule), and the table `rules`.
+-- Python gives messages_hash(json), root_hash(json), triple_id(prompt, chosen, rejected, rule), and the tables `rules`,
+-- `numbered` and `numbered_texts`: pairs whose responses share no placeholders yet (ingest/numbering.py).
 
 -- Each comparison with its outcome. Responses to different prompts, or with different tools on offer, do not compare.
 CREATE TEMP TABLE compared AS
 SELECT
   c.rule, c.event_id, c.chosen_id, c.rejected_id, c.margin,
   r.prompt_hash,
-  CASE WHEN c.edited IS NULL THEN s.response_hash ELSE messages_hash(to_json(c.edited)) END AS chosen_hash,
-  r.response_hash AS rejected_hash,
+  CASE WHEN c.edited IS NULL THEN coalesce(n.chosen_text, s.response_hash)
+  ELSE messages_hash(to_json(c.edited)) END AS chosen_hash,
+  coalesce(n.rejected_text, r.response_hash) AS rejected_hash,
   CASE
     WHEN r.interaction_id IS NULL OR (c.edited IS NULL AND s.interaction_id IS NULL) THEN 'waits'
     WHEN c.edited IS NULL AND (s.prompt_hash <> r.prompt_hash OR s.tools IS DISTINCT FROM r.tools) THEN 'mismatch'
+    WHEN NOT n.same_prompt THEN 'mismatch'  -- the prompts are the same but for values that were redacted
     WHEN chosen_hash = rejected_hash THEN 'identical'
     ELSE 'pair'
   END AS outcome,
@@ -19,7 +22,8 @@ SELECT
   CASE WHEN c.edited IS NOT NULL OR s.consent = r.consent THEN r.consent END AS consent
 FROM comparisons AS c
 LEFT JOIN served AS r ON c.rejected_id = r.interaction_id
-LEFT JOIN served AS s ON c.chosen_id = s.interaction_id;
+LEFT JOIN served AS s ON c.chosen_id = s.interaction_id
+LEFT JOIN numbered AS n ON c.edited IS NULL AND c.chosen_id = n.chosen_id AND c.rejected_id = n.rejected_id;
 
 CREATE TEMP TABLE used AS SELECT DISTINCT event_id FROM compared WHERE outcome = 'pair';
 
@@ -65,8 +69,8 @@ roots AS (
 SELECT
   triple_id(g.prompt_hash, g.chosen_hash, g.rejected_hash, g.rule) AS triple_id,
   r.prompt,
-  coalesce(edits.edited, c.response) AS chosen,
-  r.response AS rejected,
+  coalesce(edits.edited, chosen.response, c.response) AS chosen,
+  coalesce(rejected.response, r.response) AS rejected,
   r.tools,
   g.prompt_hash, g.chosen_hash, g.rejected_hash,
   r.source,
@@ -102,4 +106,6 @@ JOIN rules ON g.rule = rules.name
 JOIN roots ON g.prompt_hash = roots.prompt_hash
 JOIN interactions AS r ON g.rejected_id = r.interaction_id
 LEFT JOIN interactions AS c ON g.chosen_id = c.interaction_id
+LEFT JOIN numbered_texts AS chosen ON g.chosen_id IS NOT NULL AND g.chosen_hash = chosen.response_hash
+LEFT JOIN numbered_texts AS rejected ON g.rejected_hash = rejected.response_hash
 LEFT JOIN edits ON g.chosen_id IS NULL AND g.event_ids[1] = edits.event_id;
