@@ -339,5 +339,5 @@ def raw_text(raw: bytes) -> str:
 
 
 def raw_record(record: object) -> str:
-    """Return a row of Parquet as JSON text."""
+    """Return a row of a table as JSON text."""
     return json.dumps(record, ensure_ascii=False, default=str)

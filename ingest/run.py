@@ -17,6 +17,7 @@ from typing import Final
 
 from ingest import labels, pairing, scan, threads, withheld
 from ingest.batch import Batch, Tally
+from ingest.decoding import Line
 from ingest.errors import ContractError, LakeError, RecordError, SettingsError
 from ingest.lake import Lake
 from ingest.positions import Position, Positions
@@ -24,7 +25,7 @@ from ingest.pseudonyms import Pseudonyms
 from ingest.readers import registry
 from ingest.readers.reading import Reader, Reading
 from ingest.rows import UNFIT, Entry, Origin, RowBuilder, raw_record, raw_text
-from ingest.scan import Line, LogFile
+from ingest.scan import LogFile
 from ingest.settings import Settings, Source
 from ingest.subjects import Subjects
 
@@ -212,7 +213,7 @@ def read_line(origin: Origin, line: Line, reader: Reader | None) -> Entry:
     """Return what one line says, or what is wrong with it; without `reader` one is detected."""
     reader, outcome = _read(line, reader)
     name = f"{reader.name}@{reader.version}" if reader else None
-    raw = partial(raw_text, line.raw) if line.raw or line.record is None else partial(raw_record, line.record)
+    raw = partial(raw_record, line.record) if line.tabular else partial(raw_text, line.raw)
     return Entry(origin, line.start, line.size, raw, name, outcome)
 
 

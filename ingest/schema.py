@@ -36,6 +36,7 @@ RATER_KINDS: Final = ("user", "annotator", "model", "code")
 
 QUARANTINE_REASONS: Final = {
     "not_json": "The line is not one JSON value.",
+    "not_csv": "The row of a table has quotes that do not match, or other cells than the header names.",
     "not_utf8": "The line is not valid UTF-8.",
     "not_an_object": "The JSON value is not an object.",
     "torn": "The line ends in the middle of a record: its writer was killed, or its file was cut.",
