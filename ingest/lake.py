@@ -22,7 +22,7 @@ from typing import Final
 
 import duckdb
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from ingest import schema
@@ -245,9 +245,11 @@ class Lake:
         if not (path / "_delta_log").is_dir():
             return None
         try:
-            return DeltaTable(str(path))
+            delta = DeltaTable(str(path))
         except DeltaError as error:
             raise LakeError(f"{path} is not a readable Delta table: {error}. Restore it from a backup.") from error
+        _check_stored(path, delta.schema(), _contract(table))
+        return delta
 
     def _open_or_create(self, table: str) -> DeltaTable:
         self._make_folder()
@@ -292,6 +294,18 @@ def _check(table: str, given: pa.Schema) -> None:
     if wrong or extra or given.names != contract.names:
         problems = "; ".join([*wrong, *(f"{name}: unknown" for name in extra)]) or "columns in another order"
         raise ContractError(f"Rows for {table} do not keep its contract: {problems}. Cast them to lake.SCHEMAS.")
+
+
+def _check_stored(path: Path, stored: Schema, contract: pa.Schema) -> None:
+    """Compare the columns of the table at `path` with its contract's."""
+    wanted = Schema.from_arrow(contract)
+    if stored != wanted:
+        have, want = ({f.name: f.type for f in each.fields} for each in (stored, wanted))
+        differ = sorted(name for name in have.keys() | want.keys() if have.get(name) != want.get(name))
+        raise ContractError(
+            f"The table {path} does not keep its contract: {', '.join(differ) or 'the order'} of its columns differs. "
+            "Another version of Winnow wrote it, or another program: use that one, or name a new lake."
+        )
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from ingest.readers.reading import Reader, Reading
 from ingest.rows import UNFIT, Entry, Origin, RowBuilder, raw_record, raw_text
 from ingest.scan import LogFile
 from ingest.settings import Settings, Source
+from ingest.stop import Stop
 from ingest.subjects import Subjects
 
 RECENT_LINES: Final = 8
@@ -55,6 +56,9 @@ class Summary:
     awaiting_parent: int = 0
     """Interactions whose parent has not come: their prompt is not whole, and they are part of no triple."""
     paired: pairing.Pairing | None = None
+    """What pairing gave; None where the run was stopped before it."""
+    stopped: str | None = None
+    """Why the run left work for the next one: "max_seconds" or a signal's name; None where it did all there was."""
     seconds: float = 0.0
 
     def totals(self) -> dict[str, int]:
@@ -77,11 +81,12 @@ class Summary:
         return sum((t.skipped for t in self.tallies), Counter())
 
 
-def run(settings: Settings, progress: Progress = lambda _name, _bytes: None) -> Summary:
-    """Ingest everything new. Raises SettingsError, LakeError, LakeBusyError or StoreError.
+def run(settings: Settings, progress: Progress = lambda _name, _bytes: None, stop: Stop | None = None) -> Summary:
+    """Ingest everything new, or as much as `stop` leaves time for. Raises SettingsError, LakeError or StoreError.
 
-    A run that is killed at any point leaves a lake that the next run completes.
+    A run that is stopped, or killed at any point, leaves a lake that the next run completes.
     """
+    stop = stop or Stop()
     begun = time.monotonic()
     now = datetime.now(UTC)
     run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -91,19 +96,21 @@ def run(settings: Settings, progress: Progress = lambda _name, _bytes: None) -> 
             raise SettingsError(f'The source name "{labels.SOURCE}" is taken by the labelling app. Choose another.')
         if source.format != "auto":
             registry.get(source.format)
-    with lake.locked(run_id):
+    with lake.locked(run_id), stop.listening():
         pseudonyms = Pseudonyms(settings.pseudonym_key)
         builder, subjects = RowBuilder(run_id, now, pseudonyms), Subjects(settings.subjects, pseudonyms)
-        reading = _Ingestion(
-            settings, Batch(lake, builder, subjects), Positions.load(lake, settings.root), Summary(run_id), progress
-        )
+        batch, positions = Batch(lake, builder, subjects), Positions.load(lake, settings.root)
+        reading = _Ingestion(settings, batch, positions, Summary(run_id), progress, stop)
         for source in settings.sources:
             reading.read_source(source)
-        reading.read_labels()
+        if not reading.stopping():
+            reading.read_labels()
         reading.commit()
         summary = reading.summary
-        summary.completed, summary.awaiting_parent = threads.complete(lake)
-        summary.paired = pairing.build(lake, run_id)
+        if not reading.stopping():
+            summary.completed, summary.awaiting_parent = threads.complete(lake)
+            summary.paired = pairing.build(lake, run_id)
+        summary.stopped = stop.reason
     summary.seconds = round(time.monotonic() - begun, 3)
     return summary
 
@@ -117,8 +124,15 @@ class _Ingestion:
     positions: Positions
     summary: Summary
     progress: Progress
+    stop: Stop
     done_bytes: int = 0
     pieces: int = 0
+    progressed: bool = False
+    """Whether anything new was read."""
+
+    def stopping(self) -> bool:
+        """Return whether to leave the work that is next to another run."""
+        return self.stop.due(progressed=self.progressed)
 
     def read_source(self, source: Source) -> None:
         """Read what is new in the files of `source`."""
@@ -126,6 +140,8 @@ class _Ingestion:
             try:
                 file = LogFile(path)
                 if file.stored_bytes and not self.positions.unchanged(source.name, file):
+                    if self.stopping():
+                        return
                     self._read_file(source, file)
             except FileNotFoundError:  # renamed by a rotation since the glob: the next run reads it by its new name
                 continue
@@ -142,18 +158,24 @@ class _Ingestion:
         reader = None if source.format == "auto" else registry.get(source.format)
         piece = self._open(Origin(self._next(), source, position.file_id, file.name, position.head), position, start)
         recent: deque[Line] = deque(maxlen=RECENT_LINES)
+        committed = False
         for line in file.lines(start, limits.line_bytes, settled=age >= limits.settle_seconds):
+            if committed and self.stopping():
+                break
+            committed = False
             recent.append(line)
             self._take(piece, line, reader)
             if self.batch.log_bytes >= limits.commit_bytes:
                 _close(piece, recent, file)
                 self.commit()
+                committed = self.progressed = True
                 origin = Origin(self._next(), source, position.file_id, file.name, position.head)
                 piece = self._open(origin, position, position.read_to)
                 self.progress(file.name.rsplit("/", 1)[-1], self.done_bytes + file.stream.stored_read)
         if file.pending:
             self.summary.pending[file.name] = file.pending
         _close(piece, recent, file)
+        self.progressed = self.progressed or piece.lines > 0
 
     def _take(self, piece: Tally, line: Line, reader: Reader | None) -> None:
         """Count one line, and hand what is to be stored of it to the batch; without `reader` one is detected."""

@@ -51,6 +51,10 @@ class Limits(_Strict):
     """Log bytes that are read between two commits to the lake."""
     settle_seconds: Annotated[int, Field(ge=0)] = 3600
     """A file that has not changed for so long will not grow: its torn last line is quarantined instead of awaited."""
+    quarantine_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    """A run that puts a larger share of its records into quarantine ends with exit code 12; unset: no share does."""
+    quarantine_lines: Annotated[int, Field(ge=0)] | None = None
+    """A run that puts more lines into quarantine ends with exit code 12; unset: no number does."""
 
 
 class Labels(_Strict):
