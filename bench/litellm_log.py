@@ -1,9 +1,9 @@
 """Writes a log as LiteLLM's proxy would: one StandardLoggingPayload a line, about 3.3 KB each, always the same ones.
 
 The envelope has the fields of a real one: costs, model map, key metadata, hidden parameters. The texts are a realistic
-mix: 4,000 made-up words by Zipf's law, in sentences with numbers, dates, times and prices; about every 20th answer has a
-block of code, every 12th exchange is in Chinese, every 6th has earlier turns. About every 50th record holds personal
-data (e-mail, phone, card, IPv4 or a URL with a password), which the expected counts know nothing of: both arms read it.
+mix: 4,000 made-up words by Zipf's law, in sentences with numbers, dates, times and prices; every 20th answer has a
+block of code, every 12th exchange is in Chinese, every 6th has earlier turns. Every 50th record holds personal data:
+an e-mail address, a phone or card number, an IPv4 address or a URL with a password.
 
     python -m bench.litellm_log log.jsonl --megabytes 600
 """
@@ -16,8 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-_SYLLABLES: Final = "ka lo mi ter den ver ra so ti on al es ing re st pro con de ment er le ci an tra".split()
-_HAN: Final = "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里用道行所然家种事成方多经么去法学如都同现当没动面起看定天分还进好小部其些主样理心她本前开但因只从想实"
+_SYLLABLES: Final = (
+    *("ka", "lo", "mi", "ter", "den", "ver", "ra", "so", "ti", "on", "al", "es"),
+    *("ing", "re", "st", "pro", "con", "de", "ment", "er", "le", "ci", "an", "tra"),
+)
+_HAN: Final = (
+    "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里"
+    "用道行所然家种事成方多经么去法学如都同现当没动面起看定天分还进好小部其些主样理心她本前开但因只从想实"
+)
 _CODE: Final = """```python
 def {0}(values: list[int]) -> int:
     total = 0

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -18,8 +17,7 @@ _CUT: Final = re.compile(r"truncated|invalid number \(byte (?P<byte>[0-9]+)\)")
 """What msgspec says of JSON that ends too early."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One record as it stands in its file, read or not."""
 
     start: int

@@ -1,6 +1,6 @@
 """The contracts: Arrow schemas of every table Winnow writes or reads, and how ids are made.
 
-Imports only the standard library and pyarrow, so that importing it costs milliseconds.
+Imports only the standard library, pyarrow and msgspec, so that importing it costs milliseconds.
 
 Ids are tagged hashes of canonical JSON: ``b2:`` + 32 hex digits of blake2b-128. Times are UTC microseconds. What a
 source does not say is null, never guessed. Conversations are ``list<struct<role, content, tool_calls, tool_call_id,
@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final, TypedDict
 
+import msgspec
 import pyarrow as pa
 
 SCHEMA_VERSION: Final = 1
@@ -61,23 +62,44 @@ class Message(TypedDict):
     name: str | None
 
 
+Turn = tuple[object, ...]
+"""One message as its texts, or nulls, in the order of MESSAGE_KEYS."""
+
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_TEXTS: Final = msgspec.json.Encoder()
+"""Of lists of texts, whole numbers and nulls it makes the bytes of `_CANONICAL`, in a tenth of the time."""
+
+
 def canonical_json(value: object) -> bytes:
     """Return the one JSON text of `value`: sorted keys, no spaces, UTF-8.
 
     Raises ValueError for NaN and infinities, UnicodeEncodeError for lone surrogates.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8")
+    return _CANONICAL.encode(value).encode("utf-8")
 
 
 def content_id(value: object) -> str:
     """Return the tagged hash of `value`: ``b2:`` + blake2b-128 of its canonical JSON, in hex."""
-    return "b2:" + hashlib.blake2b(canonical_json(value), digest_size=16).hexdigest()
+    return _tagged(canonical_json(value))
+
+
+def texts_id(values: Sequence[str | int | None]) -> str:
+    """Return `content_id` of a list that holds nothing but texts, whole numbers and nulls."""
+    return _tagged(_TEXTS.encode(values))
+
+
+def _tagged(content: bytes) -> str:
+    return "b2:" + hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def turns_hash(turns: Sequence[Turn]) -> str:
+    """Return the id of a conversation: `content_id` of the list of its turns. Lone surrogates raise as above."""
+    return _tagged(_TEXTS.encode(turns))
 
 
 def messages_hash(messages: Sequence[Mapping[str, object]]) -> str:
     """Return the id of a conversation; keys that are absent and keys that are null are the same."""
-    return content_id([[m.get(key) for key in MESSAGE_KEYS] for m in messages])
+    return turns_hash([tuple([m.get(key) for key in MESSAGE_KEYS]) for m in messages])
 
 
 def prompt_group(prompt: Sequence[Mapping[str, object]]) -> str:
@@ -88,22 +110,22 @@ def prompt_group(prompt: Sequence[Mapping[str, object]]) -> str:
 
 def interaction_id(source: str, source_id: str, choice_index: int = 0) -> str:
     """Return the key of one served response that its source names `source_id`."""
-    return content_id(["interaction", source, source_id, choice_index])
+    return texts_id(["interaction", source, source_id, choice_index])
 
 
 def feedback_id(source: str, source_id: str, revision: int = 0) -> str:
     """Return the key of one feedback event; a changed vote is a new revision of the same source_id."""
-    return content_id(["feedback", source, source_id, revision])
+    return texts_id(["feedback", source, source_id, revision])
 
 
 def triple_id(prompt_hash: str, chosen_hash: str, rejected_hash: str, rule: str) -> str:
     """Return the key of one triple: what is preferred over what, and by which rule's name."""
-    return content_id(["triple", prompt_hash, chosen_hash, rejected_hash, rule])
+    return texts_id(["triple", prompt_hash, chosen_hash, rejected_hash, rule])
 
 
 def pair_id(prompt_hash: str, response_hash: str, other_response_hash: str) -> str:
     """Return the key of an unordered pair of responses to one prompt."""
-    return content_id(["pair", prompt_hash, *sorted((response_hash, other_response_hash))])
+    return texts_id(["pair", prompt_hash, *sorted((response_hash, other_response_hash))])
 
 
 def _table(fields: Sequence[tuple[str, pa.DataType]]) -> pa.Schema:

@@ -6,8 +6,9 @@ one block is held: of a record longer than the limit only its end is kept.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 BOM: Final = b"\xef\xbb\xbf"
 """What some programs write at the beginning of UTF-8; it is no part of the first record."""
@@ -15,8 +16,7 @@ KEPT_BYTES: Final = 4096
 """Of an oversized record, this much of its end is kept, to recognise the file by."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True, gc=False):
     """One record as it stands in the file."""
 
     start: int

@@ -7,8 +7,10 @@ their line, so that one bad row takes no more than itself and what its open quot
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec import structs
 
 from ingest.errors import RecordError
 from ingest.splitting import BOM, Held, Span, lines
@@ -74,7 +76,7 @@ def rows(blocks: Iterator[bytes], offset: int, limit: int, delimiter: str) -> It
             yield _row(held, start, line)
             last = None
     if last is not None:
-        yield replace(_row(held, start, last), ended=False)
+        yield structs.replace(_row(held, start, last), ended=False)
 
 
 def _row(held: Held, start: int, last: Span) -> Span:

@@ -6,9 +6,10 @@ whichever reader made it.
 """
 
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
+
+from msgspec import structs
 
 from ingest.readers.reading import Feedback, Interaction, Reading
 
@@ -55,7 +56,7 @@ def sift(reading: Reading) -> Reading:
     said = tuple(row for row, reason in events if reason is None)
     if not (kept or said) and skipped.total() == 1:
         return Reading(skipped=next(iter(skipped)), skipped_days=skipped_days)
-    return replace(reading, interactions=kept, feedback=said, skipped_parts=skipped, skipped_days=skipped_days)
+    return structs.replace(reading, interactions=kept, feedback=said, skipped_parts=skipped, skipped_days=skipped_days)
 
 
 def _of_interaction(row: Interaction) -> str | None:

@@ -5,8 +5,9 @@ said of it is kept.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
+
+from msgspec import structs
 
 from ingest import withheld
 from ingest.errors import RecordError
@@ -46,7 +47,7 @@ class Helicone:
             skipped_days |= withheld.days(reason, moment)
         if not (parts.interactions or parts.feedback) and parts.skipped.total() == 1:
             return Reading(skipped=next(iter(parts.skipped)), skipped_days=skipped_days)
-        return replace(parts.reading("no_response"), skipped_days=skipped_days)
+        return structs.replace(parts.reading("no_response"), skipped_days=skipped_days)
 
 
 def _served(row: Fields) -> Reading:
