@@ -2,6 +2,7 @@
 
     python -m ingest run [--config winnow.toml] [--max-seconds N] [--wait-seconds N]   read everything new
     python -m ingest status [--config winnow.toml]   what was read, from where, and what waits
+    python -m ingest collect [--folder data/raw]     take traces and feedback over HTTP until it is stopped
 
 Reads winnow.toml and what it names, writes the lake. One JSON line on stdout; progress and tables on stderr.
 """
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ingest.errors import WinnowError
+from ingest.errors import SettingsError, WinnowError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,6 +67,18 @@ def status(given: argparse.Namespace) -> None:
     _print_data(found)
 
 
+def collect(given: argparse.Namespace) -> None:
+    """Take OpenTelemetry traces and logs and feedback events over HTTP, and write them as log files."""
+    try:
+        from ingest import collector
+    except ImportError as error:
+        raise SettingsError(f'The collector needs {error.name}: pip install "winnow[collector]".') from error
+
+    token = collector.read_token(given.token_file) if given.token_file else None
+    settings = collector.CollectorSettings(folder=given.folder, token=token)
+    _print_data(collector.serve(settings, given.host, given.port))
+
+
 def _parser() -> argparse.ArgumentParser:
     """Return the command line: every command with its options."""
     parser = argparse.ArgumentParser(prog="python -m ingest", description="Logs in, lake out.", epilog=EPILOG)
@@ -85,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
         help="wait so long for another run that holds the lake; default 0: say so and end with 5",
     )
     _add(commands, status)
+    collecting = _add(commands, collect, config=False)
+    collecting.add_argument("--host", default="127.0.0.1", help="address to listen on; others need a token")
+    collecting.add_argument("--port", type=int, default=4318, help="default 4318, OTLP's; 0 takes a free one")
+    collecting.add_argument(
+        "--folder", type=Path, default=Path("data/raw"), help="where log files go; default data/raw"
+    )
+    collecting.add_argument("--token-file", type=Path, metavar="FILE", help="holds the bearer token that senders need")
     return parser
 
 
@@ -92,6 +112,8 @@ def _add(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     function: Callable[[argparse.Namespace], None],
     exit_codes: str = "",
+    *,
+    config: bool = True,
 ) -> argparse.ArgumentParser:
     """Add the command that `function` is; return its parser, for options of its own."""
     text = function.__doc__ or ""
@@ -103,7 +125,8 @@ def _add(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     help_of_config = "settings file; default $WINNOW_CONFIG, else ./winnow.toml"
-    command.add_argument("--config", type=Path, metavar="FILE", help=help_of_config)
+    if config:
+        command.add_argument("--config", type=Path, metavar="FILE", help=help_of_config)
     command.set_defaults(function=function)
     return command
 
