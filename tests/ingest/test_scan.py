@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.decoding import Line, decode
 from ingest.errors import RecordError
-from ingest.scan import LogFile, find
+from ingest.scan import Line, LogFile, decode, find
 from ingest.schema import QUARANTINE_REASONS
 
 BAD_LINES = [
