@@ -1,7 +1,8 @@
 """Command line of ingest: logs and label events in, lake out.
 
-    python -m ingest run [--config winnow.toml]      read everything new
+    python -m ingest run [--config winnow.toml] [--max-seconds N] [--wait-seconds N]   read everything new
     python -m ingest status [--config winnow.toml]   what was read, from where, and what waits
+    python -m ingest collect [--folder data/raw]     take traces and feedback over HTTP until it is stopped
 
 Reads winnow.toml and what it names, writes the lake. One JSON line on stdout; progress and tables on stderr.
 """
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ingest.errors import WinnowError
+from ingest.errors import SettingsError, WinnowError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,28 +24,35 @@ if TYPE_CHECKING:
 # WinnowError or ends with one `_print_data`; then name it and its options in `_parser`.
 
 EPILOG: Final = "One line of JSON on stdout; progress and tables on stderr."
+EXIT_CODES: Final = """exit codes:
+  0    nothing wrong; "complete": false in the JSON says that --max-seconds left work to the next run
+  1    an error that no other code names
+  2    winnow.toml or an argument is wrong
+  3    a table of the lake, or a reader, does not keep its contract
+  4    a file or the lake cannot be read or written
+  5    another run holds the lake
+  8    the label store cannot be read
+  12   more went to quarantine than [limits] allows; the rest is in the lake
+  130  stopped by SIGINT (Ctrl-C) at a commit; run again to go on
+  143  stopped by SIGTERM at a commit; run again to go on
+"""
 
 
 def run(given: argparse.Namespace) -> None:
     """Read everything new into the lake, and pair it. Safe to run again at any time."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from ingest import scan, settings
+    from ingest import scan, schedule, settings
     from ingest.account import summary_json, summary_table
-    from ingest.run import run as ingest
 
     console = _console()
     workspace = settings.load(given.config)
-    total = sum(_size(path) for source in workspace.sources for path in scan.find(source.path))
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("reading", total=total)
-        summary = ingest(workspace, lambda name, done: bar.update(task, description=name, completed=done))
+    summary, stop = schedule.run(workspace, console, given.max_seconds, given.wait_seconds)
     for source in workspace.sources:
         if not scan.find(source.path):
             console.print(f'Source "{source.name}": no file matches {source.path}', style="yellow", highlight=False)
     console.print(summary_table(summary))
     _print_data(summary_json(summary))
+    stop.check()
+    schedule.check_quarantine(summary, workspace.limits)
 
 
 def status(given: argparse.Namespace) -> None:
@@ -59,26 +67,79 @@ def status(given: argparse.Namespace) -> None:
     _print_data(found)
 
 
+def collect(given: argparse.Namespace) -> None:
+    """Take OpenTelemetry traces and logs and feedback events over HTTP, and write them as log files."""
+    try:
+        from ingest import collector
+    except ImportError as error:
+        raise SettingsError(f'The collector needs {error.name}: pip install "winnow[collector]".') from error
+
+    token = collector.read_token(given.token_file) if given.token_file else None
+    settings = collector.CollectorSettings(folder=given.folder, token=token)
+    _print_data(collector.serve(settings, given.host, given.port))
+
+
 def _parser() -> argparse.ArgumentParser:
     """Return the command line: every command with its options."""
     parser = argparse.ArgumentParser(prog="python -m ingest", description="Logs in, lake out.", epilog=EPILOG)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add(commands, run)
+    command = _add(commands, run, EXIT_CODES)
+    command.add_argument(
+        "--max-seconds",
+        type=_seconds,
+        metavar="N",
+        help="stop at the first commit after N seconds; pairing is then left to the run that finds time",
+    )
+    command.add_argument(
+        "--wait-seconds",
+        type=_seconds,
+        default=0.0,
+        metavar="N",
+        help="wait so long for another run that holds the lake; default 0: say so and end with 5",
+    )
     _add(commands, status)
+    collecting = _add(commands, collect, config=False)
+    collecting.add_argument("--host", default="127.0.0.1", help="address to listen on; others need a token")
+    collecting.add_argument("--port", type=int, default=4318, help="default 4318, OTLP's; 0 takes a free one")
+    collecting.add_argument(
+        "--folder", type=Path, default=Path("data/raw"), help="where log files go; default data/raw"
+    )
+    collecting.add_argument("--token-file", type=Path, metavar="FILE", help="holds the bearer token that senders need")
     return parser
 
 
 def _add(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     function: Callable[[argparse.Namespace], None],
+    exit_codes: str = "",
+    *,
+    config: bool = True,
 ) -> argparse.ArgumentParser:
     """Add the command that `function` is; return its parser, for options of its own."""
     text = function.__doc__ or ""
-    command = commands.add_parser(function.__name__, help=text, description=text, epilog=EPILOG)
+    command = commands.add_parser(
+        function.__name__,
+        help=text.splitlines()[0],
+        description=text,
+        epilog=f"{EPILOG}\n\n{exit_codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     help_of_config = "settings file; default $WINNOW_CONFIG, else ./winnow.toml"
-    command.add_argument("--config", type=Path, metavar="FILE", help=help_of_config)
+    if config:
+        command.add_argument("--config", type=Path, metavar="FILE", help=help_of_config)
     command.set_defaults(function=function)
     return command
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds that an argument states."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds, 0 or more')
+    return seconds
 
 
 def main() -> int:
@@ -89,20 +150,15 @@ def main() -> int:
     except WinnowError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except KeyboardInterrupt:
+        print("error: Interrupted. What was committed stays; run again to go on.", file=sys.stderr)  # noqa: T201
+        return 130
     return 0
 
 
 def _print_data(data: object) -> None:
     """Print the command's one line of JSON on stdout."""
     print(json.dumps(data), flush=True)  # noqa: T201
-
-
-def _size(path: Path) -> int:
-    """Return the file's size; 0 where a rotation has just renamed it."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _console() -> "Console":

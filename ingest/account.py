@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ingest.batch import Tally
 from ingest.lake import Lake
+from ingest.pairing import Pairing
 from ingest.run import Summary, unread
 from ingest.settings import Settings
 
@@ -34,31 +35,36 @@ _BY_REASON: Final = """
 
 def summary_json(summary: Summary) -> dict[str, Any]:
     """Return what `python -m ingest run` prints on stdout."""
-    found = summary.paired
-    assert found is not None, "a summary is complete when its run is"
     return {
         "run_id": summary.run_id,
+        "complete": summary.stopped is None,
+        "stopped_by": summary.stopped,
         "files": summary.files,
         **summary.totals(),
         "quarantined_by_reason": dict(sorted(summary.quarantined().items())),
         "skipped_by_reason": dict(sorted(summary.skipped().items())),
         "pending_bytes": sum(summary.pending.values()),
-        "triples": {
-            "total": found.total,
-            "new": found.new,
-            "removed": found.removed,
-            "by_signal": found.by_signal,
-            "contradicted": found.contradicted,
-        },
-        "unpaired": {"total": found.unpaired_total},
-        "orphans": found.orphans,
-        "overdue_orphans": found.overdue,
-        "awaiting_parent": summary.awaiting_parent,
-        "no_pair": found.no_pair,
-        "no_pair_by_reason": found.no_pair_reasons,
-        "comparisons_left_out": found.left_out,
-        "suspicious_events": found.suspicious,
+        "awaiting_parent": None if summary.paired is None else summary.awaiting_parent,
+        **_pairing_json(summary.paired),
         "seconds": summary.seconds,
+    }
+
+
+def _pairing_json(found: Pairing | None) -> dict[str, Any]:
+    """Return what the lake holds after pairing, null where the run was stopped before it."""
+    if found is None:
+        return dict.fromkeys(("triples", "unpaired", "events", "orphans", "no_pair"))
+    return {
+        "triples": {"total": found.total, "new": found.new, "removed": found.removed, "by_signal": found.by_signal},
+        "unpaired": {"total": found.unpaired_total},
+        "events": {
+            "total": found.events,
+            "paired": found.paired,
+            "unpaired": found.unpaired,
+            "superseded": found.superseded,
+        },
+        "orphans": found.orphans,
+        "no_pair": found.no_pair,
     }
 
 

@@ -9,7 +9,7 @@ The first record of a key is kept. A later one that says the same is a duplicate
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -17,10 +17,12 @@ import pyarrow as pa
 
 from ingest import schema
 from ingest.errors import ContractError, RecordError
+from ingest.keys import Keys
 from ingest.lake import Lake
 from ingest.positions import Position
 from ingest.readers.reading import Reading
 from ingest.rows import PIECE, Entry, Origin, RowBuilder, Rows
+from ingest.subjects import REASON, Subjects
 
 Line = tuple[int, int]
 """Piece and offset in its file."""
@@ -34,16 +36,19 @@ KEYS: Final = {"interactions": "interaction_id", "feedback": "feedback_id", "qua
 ID_CONFLICT: Final = RecordError("id_conflict", "An id of this record stands for another content in the lake.")
 
 CONTENT: Final = {
-    "interactions": ("prompt_hash", "response_hash", "status"),
-    "feedback": ("signal", "interaction_id", "other_ids", "value", "text", "retracted"),
+    "interactions": ("prompt_hash", "response_hash", "status", "placeholders"),
+    "feedback": ("signal", "interaction_id", "other_ids", "value", "text", "placeholders", "retracted"),
     "quarantine": ("reason",),
 }
 """Table -> columns by which two records of one key are told apart."""
 
 _SAME: Final = {
-    # A prompt that awaited its parent is another one as soon as it is whole.
-    "interactions": """first.response_hash = row.response_hash
-        AND (first.prompt_hash = row.prompt_hash OR first.status = 'awaits_parent' OR row.status = 'awaits_parent')""",
+    # A prompt that awaited its parent is another one as soon as it is whole, and placeholders then have other numbers.
+    "interactions": """(first.response_hash = row.response_hash
+            OR (first.status <> row.status AND cardinality(row.placeholders) > 0
+                AND list_has_all(map_values(first.placeholders), map_values(row.placeholders))))
+        AND (first.prompt_hash = row.prompt_hash OR first.status = 'awaits_parent' OR row.status = 'awaits_parent')
+        AND (first.placeholders = row.placeholders OR first.status <> row.status)""",
     "feedback": " AND ".join(f"first.{name} IS NOT DISTINCT FROM row.{name}" for name in CONTENT["feedback"]),
     "quarantine": "true",
 }
@@ -90,6 +95,8 @@ class Tally:
     interactions: int = 0
     feedback: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    skipped_days: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(reason, ISO date) -> of `skipped`, those whose record states when it was."""
     quarantined: Counter[str] = field(default_factory=Counter)
     stored: tuple[int, int] | None = None
     """Size and mtime of the file where it was read to its end."""
@@ -134,18 +141,20 @@ class Conflicts:
 class Batch:
     """Lines on their way into the lake."""
 
-    def __init__(self, lake: Lake, builder: RowBuilder) -> None:
+    def __init__(self, lake: Lake, builder: RowBuilder, subjects: Subjects) -> None:
         self.lake = lake
         self.builder = builder
+        self.subjects = subjects
         self.log_bytes = 0
         """Bytes of the lines since the last commit."""
         self._chunk_bytes = 0
         self._entries: list[Entry] = []
-        self._lines: dict[Line, Entry] = {}
+        self._read: list[Entry] = []
         """The lines that were read, as they go to quarantine should the lake hold their ids with other contents."""
         self._rows: list[Rows] = []
         self._tallies: dict[int, Tally] = {}
         self._interrupted: dict[tuple[str, str], bool] = {}
+        self._keys: dict[str, Keys] = {}
 
     def open(self, tally: Tally) -> None:
         """Begin a piece of a file."""
@@ -176,9 +185,13 @@ class Batch:
         tallies = {piece: tally for piece, tally in self._tallies.items() if tally.lines}
         rows = Rows.concat(self._rows)
         conflicts = Conflicts()
-        interactions = self._admit("interactions", rows.interactions, tallies, conflicts)
-        feedback = self._admit("feedback", conflicts.without(rows.feedback), tallies, conflicts)
+        served = _without(rows.interactions, self.subjects.interactions(rows.interactions), tallies)
+        interactions = self._admit("interactions", served, tallies, conflicts)
+        events = conflicts.without(_without(rows.feedback, self.subjects.feedback(rows.feedback), tallies))
+        feedback = self._admit("feedback", events, tallies, conflicts)
         quarantine = pa.concat_tables([rows.quarantine, self._conflicting(conflicts, tallies)])
+        quarantine = _without(quarantine, self.subjects.quarantine(quarantine), tallies)
+        self.subjects.save(self.builder.run_id)
         new = {
             "interactions": interactions,
             "feedback": feedback,
@@ -186,7 +199,7 @@ class Batch:
         }
         for tally in tallies.values():
             tally.check()
-        self._tallies, self._rows, self._lines, self.log_bytes = {}, [], {}, 0
+        self._tallies, self._rows, self._read, self.log_bytes = {}, [], [], 0
         return list(tallies.values()), new
 
     def _build(self) -> None:
@@ -195,39 +208,44 @@ class Batch:
             for piece, fewer in rows.folded.items():
                 self._tallies[piece].records -= fewer
             self._rows.append(rows)
-            read = (entry for entry in self._entries if isinstance(entry.outcome, Reading))
-            self._lines |= {(e.origin.piece, e.offset): replace(e, outcome=ID_CONFLICT) for e in read}
+            read = [entry for entry in self._entries if isinstance(entry.outcome, Reading)]
+            for entry in read:
+                entry.outcome = ID_CONFLICT  # its rows are made: what was read need not be held
+            self._read += read
         self._entries, self._chunk_bytes = [], 0
 
     def _conflicting(self, conflicts: "Conflicts", tallies: Mapping[int, Tally]) -> pa.Table:
         """Return the quarantine rows of the lines that hold conflicting records: one a line, counted as one record."""
         for (piece, _), records in conflicts.records.items():
             tallies[piece].records -= records - 1
-        return self.builder.build([self._lines[line] for line in sorted(conflicts.records)]).quarantine
+        lines = {(e.origin.piece, e.offset): e for e in self._read if (e.origin.piece, e.offset) in conflicts.records}
+        return self.builder.build([lines[line] for line in sorted(lines)]).quarantine
 
     def _admit(self, table: str, rows: pa.Table, tallies: Mapping[int, Tally], conflicts: "Conflicts") -> pa.Table:
         """Count every row in its piece's tally, and return the new ones with the contract's columns."""
-        verdicts = self._verdicts(table, rows, tallies) if rows.num_rows else []
-        reasons = rows["reason"].to_pylist() if table == "quarantine" else [""] * rows.num_rows
-        places = zip(rows[PIECE].to_pylist(), rows["byte_offset"].to_pylist(), strict=True)
-        ids = rows[KEYS[table]].to_pylist()
-        for (piece, offset), key, reason, verdict in zip(places, ids, reasons, verdicts, strict=True):
-            tally = tallies[piece]
-            if verdict == "conflict":
-                conflicts.add((piece, offset), key)
-            elif verdict == "duplicate":
-                tally.skipped["duplicate"] += 1
-            elif table == "quarantine":
-                tally.quarantined[reason] += 1
-            elif table == "interactions":
-                tally.interactions += 1
-            else:
-                tally.feedback += 1
-        return rows.filter(pa.array([verdict == "new" for verdict in verdicts], pa.bool_())).drop([PIECE])
-
-    def _verdicts(self, table: str, rows: pa.Table, tallies: Mapping[int, Tally]) -> list[str]:
-        """Return for each row: "new", "landed" (an interrupted run added it), "duplicate" or "conflict"."""
+        if not rows.num_rows:
+            return rows.drop([PIECE])
+        if table not in self._keys:
+            self._keys[table] = Keys.of_files(self.lake.files(table), KEYS[table])
         interrupted = self._interruptions(table, list(tallies.values()))
+        new = self._keys[table].are_new(rows[KEYS[table]])
+        counted = new.copy()
+        if not new.all():
+            doubtful, doubt = rows.filter(pa.array(~new)), ~new
+            verdicts = self._verdicts(table, doubtful, interrupted)
+            new[doubt] = [verdict == "new" for verdict in verdicts]
+            counted[doubt] = [verdict in ("new", "landed") for verdict in verdicts]
+            _count_known(doubtful.select([PIECE, "byte_offset", KEYS[table]]), verdicts, tallies, conflicts)
+        _count(table, rows.filter(pa.array(counted)), tallies)
+        rows = rows.filter(pa.array(new)).drop([PIECE])
+        self._keys[table].add(rows[KEYS[table]])
+        return rows
+
+    def _verdicts(self, table: str, rows: pa.Table, interrupted: Mapping[int, bool]) -> list[str]:
+        """Return for each row: "new", "landed" (an interrupted run added it), "duplicate" or "conflict".
+
+        `rows` are all rows of the batch that have their keys.
+        """
         keys = pa.table(
             {
                 "id": rows[KEYS[table]],
@@ -258,6 +276,38 @@ class Batch:
         return pa.Table.from_pylist(rows, schema=schema.FILE)
 
 
+def _without(rows: pa.Table, erased: Sequence[bool], tallies: Mapping[int, Tally]) -> pa.Table:
+    """Return the rows less those of users who were erased, which are counted as skipped."""
+    if not any(erased):
+        return rows
+    for piece, gone in zip(rows[PIECE].to_pylist(), erased, strict=True):
+        if gone:
+            tallies[piece].skipped[REASON] += 1
+    return rows.filter(pa.array([not gone for gone in erased], pa.bool_()))
+
+
+def _count(table: str, rows: pa.Table, tallies: Mapping[int, Tally]) -> None:
+    """Count rows that the table has, or gets, in the tallies of their pieces."""
+    by = [PIECE, "reason"] if table == "quarantine" else [PIECE]
+    for group in rows.group_by(by).aggregate([([], "count_all")]).to_pylist():
+        tally, number = tallies[group[PIECE]], group["count_all"]
+        if table == "quarantine":
+            tally.quarantined[group["reason"]] += number
+        elif table == "interactions":
+            tally.interactions += number
+        else:
+            tally.feedback += number
+
+
+def _count_known(rows: pa.Table, verdicts: Sequence[str], tallies: Mapping[int, Tally], conflicts: Conflicts) -> None:
+    """Count duplicates and note conflicts; columns of `rows`: piece, byte_offset and the key."""
+    for piece, offset, key, verdict in zip(*(column.to_pylist() for column in rows.columns), verdicts, strict=True):
+        if verdict == "conflict":
+            conflicts.add((piece, offset), key)
+        elif verdict == "duplicate":
+            tallies[piece].skipped["duplicate"] += 1
+
+
 def _file_row(tally: Tally, run_id: str, ingest_time: datetime) -> dict[str, object]:
     size, mtime_ns = tally.stored or (None, None)
     return {
@@ -275,6 +325,10 @@ def _file_row(tally: Tally, run_id: str, ingest_time: datetime) -> dict[str, obj
         "skipped": tally.skipped.total(),
         "skipped_by_reason": sorted(tally.skipped.items()),
         "quarantined_by_reason": sorted(tally.quarantined.items()),
+        "skipped_by_day": [
+            {"reason": reason, "day": day, "count": count}
+            for (reason, day), count in sorted(tally.skipped_days.items())
+        ],
         "ingest_time": ingest_time,
         "head": tally.position.head,
         "tail": tally.position.tail,

@@ -5,6 +5,8 @@
     ├── ContractError       a table or file does not have the columns, types or values its contract names
     ├── LakeError           the lake cannot be read or written
     │   └── LakeBusyError   another run holds the lake
+    ├── QuarantineError     a run put more into quarantine than the settings allow; what it read is in the lake
+    ├── StoppedError        a signal ended a run early; what it read is in the lake
     ├── RecordError         one record cannot be read; carries a reason code, and ends in quarantine
     ├── RecipeError         a curation recipe is wrong
     ├── RuleError           a rule gave NULL, or dropped everything
@@ -15,8 +17,10 @@
         └── ResumeError     the checkpoint belongs to other data or another configuration
 
 A message says what came, what was expected and what to do. Command-line entry points print it on stderr without a
-traceback and exit with `exit_code`.
+traceback and exit with `exit_code`. docs/operations.md lists the codes of `python -m ingest run`.
 """
+
+from signal import Signals
 
 
 class WinnowError(Exception):
@@ -48,6 +52,21 @@ class LakeBusyError(LakeError):
     """Another run holds the lake's lock."""
 
     exit_code = 5
+
+
+class QuarantineError(WinnowError):
+    """A run put more into quarantine than [limits] allows. What it read is in the lake, and paired."""
+
+    exit_code = 12
+
+
+class StoppedError(WinnowError):
+    """A signal ended a run early. What it read is in the lake; the next run goes on behind it."""
+
+    def __init__(self, number: Signals) -> None:
+        super().__init__(f"{number.name} ended the run early. What was read is committed; run again to go on.")
+        self.exit_code = 128 + number
+        """As shells report a process that a signal ended."""
 
 
 class RecordError(WinnowError):

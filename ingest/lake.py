@@ -22,7 +22,7 @@ from typing import Final
 
 import duckdb
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from ingest import schema
@@ -35,7 +35,6 @@ SCHEMAS: Final[Mapping[str, pa.Schema]] = {
     "files": schema.FILE,
     "triples": schema.TRIPLE,
     "unpaired": schema.UNPAIRED,
-    "outcomes": schema.OUTCOME,
 }
 """Table -> contract."""
 
@@ -48,9 +47,6 @@ CONFIGURATION: Final = {
 
 WRITER: Final = WriterProperties(compression="ZSTD", compression_level=3)
 
-
-_GONE: Final = "_gone"
-"""Column of what `exchange` merges: whether the row goes."""
 
 MEMORY_LIMIT: Final = "2GB"
 """What DuckDB may hold before it spills to the lake's folder."""
@@ -82,24 +78,15 @@ class Lake:
         delta = self._open(table)
         return None if delta is None else delta.version()
 
-    def view(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        table: str,
-        *,
-        name: str | None = None,
-        files: Sequence[str] | None = None,
-    ) -> None:
+    def view(self, connection: duckdb.DuckDBPyConnection, table: str) -> None:
         """Make, or replace, the view `table` with the contract's columns; it has no rows where there is no table yet.
 
         The view stays at today's version. It also sets the connection's time zone to UTC, in which all times are.
-        A view of some `files` alone can be made; one with a `name` of its own says in column `file` where a row is.
         """
         connection.execute("SET TimeZone = 'UTC'")
         contract = _contract(table)
-        files = self.files(table) if files is None else files
-        if files:
-            columns = ", ".join(f'"{column}"' for column in contract.names) + (", filename AS file" if name else "")
+        if files := self.files(table):
+            columns = ", ".join(f'"{name}"' for name in contract.names)
             # A view takes no parameters, and a path is a glob to DuckDB.
             literal = [re.sub(r"([*?])", r"[\1]", path).replace("'", "''") for path in files]
             paths = ", ".join(f"'{path}'" for path in literal)
@@ -109,8 +96,8 @@ class Lake:
             columns = ", ".join(
                 f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in zip(contract.names, types, strict=True)
             )
-            query = f"SELECT {columns}{', CAST(NULL AS VARCHAR) AS file' if name else ''} WHERE false"
-        connection.execute(f'CREATE OR REPLACE VIEW "{name or table}" AS {query}')
+            query = f"SELECT {columns} WHERE false"
+        connection.execute(f'CREATE OR REPLACE VIEW "{table}" AS {query}')
 
     @contextmanager
     def database(self, run_id: str = "reading") -> Iterator[duckdb.DuckDBPyConnection]:
@@ -161,22 +148,14 @@ class Lake:
         delta = self._open(table)
         return {file: (delta.transaction_version(file) or 0) if delta else 0 for file in file_ids}
 
-    def overwrite(
-        self, table: str, reader: pa.RecordBatchReader | pa.Table, cursors: Mapping[str, int] | None = None
-    ) -> None:
-        """Replace every row of `table`, and note `cursors`, in one commit; files replaced a day ago are deleted.
+    def overwrite(self, table: str, reader: pa.RecordBatchReader | pa.Table) -> None:
+        """Replace every row of `table` in one commit; files replaced more than a day ago are deleted.
 
         Raises ContractError and LakeError as `append` does.
         """
         _check(table, reader.schema)
         with _writing(table):
-            write_deltalake(
-                self._open_or_create(table),
-                reader,
-                mode="overwrite",
-                writer_properties=WRITER,
-                commit_properties=_noting(cursors or {}),
-            )
+            write_deltalake(self._open_or_create(table), reader, mode="overwrite", writer_properties=WRITER)
             _delete_replaced(self.path / table)
 
     def replace(self, table: str, data: pa.Table) -> None:
@@ -225,37 +204,18 @@ class Lake:
             _delete_replaced(self.path / table)
         return int(done["num_target_rows_deleted"])
 
-    def exchange(self, table: str, rows: pa.Table, gone: Sequence[str], cursors: Mapping[str, int]) -> None:
-        """Put in `rows`, in place of those of the same keys, remove those with the keys `gone`, and note `cursors`.
+    def purge(self, table: str) -> None:
+        """Delete every file that the current version of `table` does not need, and the log of how it came to be.
 
-        All of it in one commit. Raises ContractError and LakeError as `append` does.
+        Whoever reads an older version fails. Raises LakeError as `append` does.
         """
-        _check(table, rows.schema)
-        key = _contract(table).names[0]
-        lost = pa.table({key: pa.array(gone, pa.string())})
-        changes = pa.concat_tables(
-            [
-                rows.append_column(_GONE, pa.array([False] * rows.num_rows, pa.bool_())),
-                lost.append_column(_GONE, pa.array([True] * lost.num_rows, pa.bool_())),
-            ],
-            promote_options="permissive",
-        )
+        delta = self._open(table)
+        if delta is None:
+            return
         with _writing(table):
-            merge = self._open_or_create(table).merge(
-                changes,
-                predicate=f"new.{key} = old.{key}",
-                source_alias="new",
-                target_alias="old",
-                writer_properties=WRITER,
-                commit_properties=_noting(cursors),
-            )
-            (
-                merge.when_matched_delete(predicate=f"new.{_GONE}")
-                .when_matched_update_all(predicate=f"NOT new.{_GONE}", except_cols=[_GONE])
-                .when_not_matched_insert_all(predicate=f"NOT new.{_GONE}", except_cols=[_GONE])
-                .execute()
-            )
-            _delete_replaced(self.path / table)
+            delta.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True)
+            delta.create_checkpoint()
+            delta.cleanup_metadata()
 
     @contextmanager
     def locked(self, run_id: str) -> Iterator[None]:
@@ -285,9 +245,11 @@ class Lake:
         if not (path / "_delta_log").is_dir():
             return None
         try:
-            return DeltaTable(str(path))
+            delta = DeltaTable(str(path))
         except DeltaError as error:
             raise LakeError(f"{path} is not a readable Delta table: {error}. Restore it from a backup.") from error
+        _check_stored(path, delta.schema(), _contract(table))
+        return delta
 
     def _open_or_create(self, table: str) -> DeltaTable:
         self._make_folder()
@@ -304,10 +266,6 @@ class Lake:
             self.path.chmod(0o700)
         except OSError as error:
             raise LakeError(f"Cannot make the lake's folder {self.path}: {error.strerror}. Name another.") from error
-
-
-def _noting(cursors: Mapping[str, int]) -> CommitProperties:
-    return CommitProperties(app_transactions=[Transaction(name, value) for name, value in cursors.items()])
 
 
 def _delete_replaced(path: Path) -> None:
@@ -336,6 +294,18 @@ def _check(table: str, given: pa.Schema) -> None:
     if wrong or extra or given.names != contract.names:
         problems = "; ".join([*wrong, *(f"{name}: unknown" for name in extra)]) or "columns in another order"
         raise ContractError(f"Rows for {table} do not keep its contract: {problems}. Cast them to lake.SCHEMAS.")
+
+
+def _check_stored(path: Path, stored: Schema, contract: pa.Schema) -> None:
+    """Compare the columns of the table at `path` with its contract's."""
+    wanted = Schema.from_arrow(contract)
+    if stored != wanted:
+        have, want = ({f.name: f.type for f in each.fields} for each in (stored, wanted))
+        differ = sorted(name for name in have.keys() | want.keys() if have.get(name) != want.get(name))
+        raise ContractError(
+            f"The table {path} does not keep its contract: {', '.join(differ) or 'the order'} of its columns differs. "
+            "Another version of Winnow wrote it, or another program: use that one, or name a new lake."
+        )
 
 
 @contextmanager

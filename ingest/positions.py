@@ -13,8 +13,9 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+from ingest.decoding import Line
 from ingest.lake import Lake
-from ingest.scan import Line, LogFile, digest, name_of
+from ingest.scan import LogFile, digest, name_of
 from ingest.schema import content_id
 
 TAIL_BYTES: Final = 4096

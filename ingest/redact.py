@@ -2,7 +2,8 @@
 
 One vectorised pass in Polars finds the texts that may hold any (`suspects`); only their records go through
 `Placeholders`, which checks every candidate (checksums, address syntax, country lengths) and puts `<EMAIL_1>` in its
-place. Numbers count up over a record, and the same value gets the same number, so that a text stays coherent.
+place. Numbers count up over a record, and the same value gets the same number, so that a text stays coherent. A keyed
+digest of each value says which placeholders of several records are one value (`ingest.numbering`).
 
 Kinds: EMAIL, PHONE, IP (v4 and v6), CARD (Luhn and issuer), IBAN (length and mod 97), CREDENTIALS (user and password in
 a URL), API_KEY (kinds named below, JSON web tokens), PRIVATE_KEY (PEM). Names and addresses of people are not found.
@@ -82,6 +83,7 @@ _GATE: Final = "|".join(
         r"[0-9](?:[ \x{a0}\x{202f}.()/-]{0,2}[0-9]){6}",
         r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.",
         r"[A-Za-z]{2}[0-9]{2}(?:[ \x{a0}\x{202f}-]?[A-Za-z0-9]){11}",
+        r"<[A-Z_]+_[0-9]+>",
         r"\\u00",  # an escape within JSON text may hide any of these
     )
 )
@@ -256,6 +258,9 @@ FINDERS: Final[tuple[tuple[str, Finder], ...]] = (
 )
 """Kind -> what finds it, without overlaps. Of two kinds in one place the earlier wins."""
 
+PLACEHOLDER: Final = re.compile(f"<((?:{'|'.join(kind for kind, _ in FINDERS)})_[1-9][0-9]{{0,8}})>")
+"""A placeholder. One that stands in a text before redaction is a value like any other, and gets a number of its own."""
+
 
 def suspects(texts: Sequence[str]) -> list[bool]:
     """Return, for each text, whether it may hold anything to redact; false is certain."""
@@ -265,7 +270,8 @@ def suspects(texts: Sequence[str]) -> list[bool]:
 
 def find(text: str) -> list[tuple[int, int, str]]:
     """Return (start, end, kind) of everything to redact in `text`, in order and without overlaps."""
-    taken: list[tuple[int, int, str]] = []
+    taken = [(*found.span(), found[1].rsplit("_", 1)[0]) for found in PLACEHOLDER.finditer(text)]
+    text = _without(text, [(start, end) for start, end, _ in taken])
     for kind, finder in FINDERS:
         spans = list(finder(text))
         taken += [(start, end, kind) for start, end in spans]
@@ -273,15 +279,35 @@ def find(text: str) -> list[tuple[int, int, str]]:
     return sorted(taken)
 
 
+def canonical(kind: str, value: str) -> str:
+    """Return what is the same for all spellings of one value."""
+    if kind in ("CARD", "IBAN", "PHONE"):
+        return re.sub("[^0-9A-Za-z+]", "", value).casefold()
+    if kind == "IP":
+        try:
+            return ipaddress.ip_address(value).compressed
+        except ValueError:  # a placeholder that stood there before
+            return value
+    return value.casefold() if kind == "EMAIL" else value
+
+
 class Placeholders:
     """What was redacted in one record so far."""
 
-    def __init__(self, pseudonym: Callable[[str], str | None] | None = None) -> None:
-        """Make one for a record, and for what its JSON texts hold under USER_KEYS, where `pseudonym` is given."""
+    def __init__(
+        self, pseudonym: Callable[[str], str | None] | None = None, digest: Callable[[str], str] | None = None
+    ) -> None:
+        """Make one for a record, and for what its JSON texts hold under USER_KEYS, where `pseudonym` is given.
+
+        `digest` is the keyed hash of a value that `digests` keeps; without it that stays empty.
+        """
         self._pseudonym = pseudonym
+        self._digest = digest
         self._users = 0
         self.counts: Counter[str] = Counter()
         """Kind, in lower case -> places where it stood."""
+        self.digests: dict[str, str] = {}
+        """Placeholder without its brackets -> 16 hex digits of its value's keyed digest."""
         self._numbers: dict[tuple[str, str], int] = {}
         self._last: Counter[str] = Counter()
 
@@ -343,9 +369,11 @@ class Placeholders:
         return self._pseudonym(str(value))
 
     def _placeholder(self, kind: str, value: str) -> str:
-        same = kind, re.sub(r"[\s().-]", "", value).casefold()
+        same = kind, canonical(kind, value)
         if same not in self._numbers:
             self._last[kind] += 1
             self._numbers[same] = self._last[kind]
+            if self._digest:
+                self.digests[f"{kind}_{self._last[kind]}"] = self._digest("\0".join(same))[:16]
         self.counts[kind.lower()] += 1
         return f"<{kind}_{self._numbers[same]}>"

@@ -7,17 +7,21 @@ given back as a problem of its line; it never stops its neighbours.
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Final
 
+import msgspec
 import pyarrow as pa
+from msgspec import structs
 
-from ingest import consent, redact, schema
+from ingest import columns, consent, redact, redacted, schema
 from ingest.errors import RecordError
 from ingest.pseudonyms import Pseudonyms
 from ingest.readers.reading import Feedback, Interaction, Reading, Ref
-from ingest.schema import Message, content_id, messages_hash
+from ingest.redacted import Redacted
+from ingest.schema import content_id, texts_id
 from ingest.settings import Source
 
 PIECE: Final = "piece"
@@ -26,13 +30,14 @@ PIECE: Final = "piece"
 UNFIT: Final = (pa.ArrowException, UnicodeError, ValueError, TypeError, OverflowError, RecursionError)
 """What a value raises that its column cannot hold."""
 
-
-IDS: Final = ("source_id", "conversation_id", "parent_id")
-"""Fields of an interaction by which others find it."""
-NAMES: Final = ("model", "model_requested", "finish_reason", "logprob_model", "arm", "consent")
-"""Fields of an interaction that hold a name, by which nothing is joined."""
-TEXTS: Final = ("content", "tool_calls", "name", "tool_call_id")
-"""Fields of a message that hold text."""
+_AS_READ: Final = (
+    *redacted.IDS,
+    *redacted.SETTINGS,
+    *("turn_index", "choice_index", "model", "model_requested", "finish_reason", "status", "token_ids"),
+    *("token_logprobs", "logprob_model", "tokens_in", "tokens_out", "latency_ms", "arm", "propensity", "position"),
+    "shown",
+)
+"""Fields of an interaction that are columns as they are, once redacted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,7 @@ class Origin:
     """Whether feedback names its targets by interaction_id: so do labels, which come from the lake's own rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, gc=False):
     """One line that a reader has read, or could not."""
 
     origin: Origin
@@ -102,11 +106,7 @@ class RowBuilder:
     def build(self, entries: Sequence[Entry]) -> Rows:
         """Return the rows of `entries`; a line of which one value does not fit is quarantined as a whole."""
         readings = [entry for entry in entries if isinstance(entry.outcome, Reading)]
-        try:
-            interactions, feedback = self._read(readings)
-            unfit: list[Entry] = []
-        except UNFIT:
-            interactions, feedback, unfit = self._read_singly(readings)
+        interactions, feedback, unfit = self._read(readings)
         folded = Counter({entry.origin.piece: 0 for entry in unfit})
         for entry in unfit:
             assert isinstance(entry.outcome, Reading)
@@ -118,77 +118,95 @@ class RowBuilder:
         quarantine = pa.Table.from_pylist(
             [self._quarantined(entry) for entry in failed], schema=with_piece(schema.QUARANTINE)
         )
-        return Rows(interactions, feedback, quarantine, folded)
+        return Rows(pa.concat_tables(interactions), pa.concat_tables(feedback), quarantine, folded)
 
-    def _read(self, entries: Sequence[Entry]) -> tuple[pa.Table, pa.Table]:
-        """Return interactions and feedback. Raises one of UNFIT as soon as one value does not fit."""
+    def _read(self, entries: Sequence[Entry]) -> tuple[list[pa.Table], list[pa.Table], list[Entry]]:
+        """Return interactions and feedback, and the lines of which a value does not fit: found by halves."""
         served = [(e, i) for e in entries if isinstance(e.outcome, Reading) for i in e.outcome.interactions]
         events = [(e, f) for e in entries if isinstance(e.outcome, Reading) for f in e.outcome.feedback]
-        suspects = _suspects([_texts(interaction) for _, interaction in served])
-        named = _suspects([_names(interaction) for _, interaction in served])
-        rows = [self._interaction(e, i, *flags) for (e, i), *flags in zip(served, suspects, named, strict=True)]
-        suspects = _suspects([[event.text] if event.text else [] for _, event in events])
-        named = _suspects([[] if e.origin.keyed else _ids(event) for e, event in events])
-        more = [self._feedback(e, f, *flags) for (e, f), *flags in zip(events, suspects, named, strict=True)]
-        return (
-            pa.Table.from_pylist(rows, schema=with_piece(schema.INTERACTION)),
-            pa.Table.from_pylist(more, schema=with_piece(schema.FEEDBACK)),
+        try:
+            return [self._interactions(served)], [self._events(events)], []
+        except UNFIT:
+            if len(entries) == 1:
+                return (
+                    [with_piece(schema.INTERACTION).empty_table()],
+                    [with_piece(schema.FEEDBACK).empty_table()],
+                    [*entries],
+                )
+        middle = len(entries) // 2
+        first, second = self._read(entries[:middle]), self._read(entries[middle:])
+        return first[0] + second[0], first[1] + second[1], first[2] + second[2]
+
+    def _interactions(self, served: Sequence[tuple[Entry, Interaction]]) -> pa.Table:
+        """Return the rows of what was served. Raises one of UNFIT as soon as one value does not fit."""
+        entries = [entry for entry, _ in served]
+        return self._table(
+            entries,
+            redacted.interactions(
+                [one for _, one in served], lambda row: self._placeholders(entries[row].origin.source), self._id
+            ),
         )
 
-    def _read_singly(self, entries: Sequence[Entry]) -> tuple[pa.Table, pa.Table, list[Entry]]:
-        """Do as `_read` does, line by line, and give back the lines that do not fit."""
-        interactions = [with_piece(schema.INTERACTION).empty_table()]
-        feedback = [with_piece(schema.FEEDBACK).empty_table()]
-        unfit = []
-        for entry in entries:
-            try:
-                served, events = self._read([entry])
-            except UNFIT:
-                unfit.append(entry)
-                continue
-            interactions.append(served)
-            feedback.append(events)
-        return pa.concat_tables(interactions), pa.concat_tables(feedback), unfit
-
-    def _interaction(self, entry: Entry, read: Interaction, suspect: bool, named: bool) -> Row:
-        source = entry.origin.source
-        placeholders = redact.Placeholders()
-        redacted = _Redacted(read.prompt, read.response, read.tools, read.sampling)
-        if suspect:
-            redacted = _redacted(read, placeholders)
-        if named:
-            stored: dict[str, Any] = {name: self._id(value) for name in IDS if (value := getattr(read, name))}
-            stored |= {name: placeholders.text(value) for name in NAMES if (value := getattr(read, name))}
-            read = replace(read, **stored)
-        prompt_hash = messages_hash(redacted.prompt)
-        # Tokens and log-probabilities belong to the text as it was sampled: of another text they would be wrong.
-        kept = not redacted.response_changed
-        row: Row = {name: getattr(read, name, None) for name in schema.INTERACTION.names}
-        return row | {
-            "interaction_id": schema.interaction_id(source.name, read.source_id, read.choice_index),
-            "source": source.name,
-            "sibling_group": content_id(["siblings", source.name, read.conversation_id, prompt_hash]),
-            "user_id": self.pseudonyms.of(read.user),
-            "prompt": redacted.prompt,
-            "response": redacted.response,
-            "tools": redacted.tools,
-            "sampling": redacted.sampling,
+    def _table(self, entries: Sequence[Entry], found: Redacted) -> pa.Table:
+        """Return the rows; every hash is of what is stored."""
+        rows, sources = found.rows, [entry.origin.source for entry in entries]
+        prompt, prompt_hash = columns.conversations([one.prompt for one in rows])
+        response, response_hash = columns.conversations([one.response for one in rows])
+        event_time, day = columns.times([one.event_time for one in rows], self.ingest_time)
+        values: dict[str, Any] = {
+            **{name: list(map(attrgetter(name), rows)) for name in _AS_READ},
+            "interaction_id": [
+                schema.interaction_id(source.name, one.source_id, one.choice_index)
+                for source, one in zip(sources, rows, strict=True)
+            ],
+            "sibling_group": [
+                texts_id(["siblings", source.name, one.conversation_id, conversation])
+                for source, one, conversation in zip(sources, rows, prompt_hash, strict=True)
+            ],
+            "user_id": [self.pseudonyms.of(one.user) for one in rows],
+            "prompt": prompt,
+            "response": response,
             "prompt_hash": prompt_hash,
-            "response_hash": messages_hash(redacted.response),
-            "status": read.status,
-            "token_ids": read.token_ids if kept else None,
-            "token_logprobs": read.token_logprobs if kept else None,
-            "consent": consent.stated(read.consent, source),
-            "redactions": sorted(placeholders.counts.items()),
-            **self._provenance(entry, read.event_time),
+            "response_hash": response_hash,
+            "consent": [consent.stated(one.consent, source) for source, one in zip(sources, rows, strict=True)],
+            "event_time": event_time,
+            "redactions": columns.maps(found.counts, len(rows), schema.COUNTS),
+            "placeholders": columns.maps(found.digests, len(rows), schema.DIGESTS),
+            **self._origins(entries),
+            "day": day,
         }
+        contract = with_piece(schema.INTERACTION)
+        return pa.Table.from_arrays(
+            [value if isinstance(value := values[f.name], pa.Array) else pa.array(value, f.type) for f in contract],
+            schema=contract,
+        )
+
+    def _origins(self, entries: Sequence[Entry]) -> dict[str, Any]:
+        """Return the columns of provenance, but `day`."""
+        rows = len(entries)
+        return {
+            "source": [entry.origin.source.name for entry in entries],
+            "ingest_time": pa.repeat(pa.scalar(self.ingest_time, schema.TIME), rows),
+            "file_id": [entry.origin.file_id for entry in entries],
+            "byte_offset": [entry.offset for entry in entries],
+            "reader": [entry.reader for entry in entries],
+            "run_id": pa.repeat(pa.scalar(self.run_id, pa.string()), rows),
+            PIECE: [entry.origin.piece for entry in entries],
+        }
+
+    def _events(self, events: Sequence[tuple[Entry, Feedback]]) -> pa.Table:
+        """Return the rows of feedback. Raises one of UNFIT as soon as one value does not fit."""
+        suspects = _suspects([[event.text] if event.text else [] for _, event in events])
+        named = _suspects([[] if e.origin.keyed else _ids(event) for e, event in events])
+        rows = [self._feedback(e, f, *flags) for (e, f), *flags in zip(events, suspects, named, strict=True)]
+        return pa.Table.from_pylist(rows, schema=with_piece(schema.FEEDBACK))
 
     def _feedback(self, entry: Entry, read: Feedback, suspect: bool, named: bool) -> Row:
         source = entry.origin.source
         if named:
-            target, *others = (replace(ref, source_id=self._id(ref.source_id)) for ref in (read.target, *read.others))
-            read = replace(read, source_id=self._id(read.source_id), target=target, others=others)
-        placeholders = redact.Placeholders()
+            target, *others = (Ref(self._id(r.source_id), r.choice_index) for r in (read.target, *read.others))
+            read = structs.replace(read, source_id=self._id(read.source_id), target=target, others=others)
+        placeholders = self._placeholders(source)
         row: Row = {name: getattr(read, name, None) for name in schema.FEEDBACK.names}
         return row | {
             "feedback_id": schema.feedback_id(source.name, read.source_id, read.revision),
@@ -200,6 +218,7 @@ class RowBuilder:
             "text": placeholders.text(read.text) if suspect and read.text else read.text,
             "rater_id": self.pseudonyms.of(read.rater),
             "redactions": sorted(placeholders.counts.items()),
+            "placeholders": sorted(placeholders.digests.items()),
             **self._provenance(entry, read.event_time),
         }
 
@@ -218,6 +237,10 @@ class RowBuilder:
             "path": entry.origin.path,
             **self._provenance(entry, None),
         }
+
+    def _placeholders(self, source: Source) -> redact.Placeholders:
+        """Return an empty record's. Digests tell values apart within a source, and join nothing across sources."""
+        return redact.Placeholders(digest=lambda value: self.pseudonyms.digest(f"placeholder\0{source.name}\0{value}"))
 
     def _id(self, value: str) -> str:
         """Return an id as it is stored and as keys are made of it: a pseudonym where it holds personal data.
@@ -260,53 +283,7 @@ class RowBuilder:
 
 def _problem(entry: Entry) -> Entry:
     problem = RecordError("bad_value", "A value does not fit its column.")  # the library's message may quote the value
-    return replace(entry, outcome=problem)
-
-
-@dataclass(frozen=True, slots=True)
-class _Redacted:
-    """The texts of an interaction as they are stored."""
-
-    prompt: list[Message]
-    response: list[Message]
-    tools: str | None
-    sampling: str | None
-    response_changed: bool = False
-
-
-def _redacted(read: Interaction, placeholders: redact.Placeholders) -> _Redacted:
-    prompt = [_message(message, placeholders) for message in read.prompt]
-    before = placeholders.counts.total()
-    response = [_message(message, placeholders) for message in read.response]
-    changed = placeholders.counts.total() > before
-    tools = placeholders.json_text(read.tools) if read.tools else read.tools
-    sampling = placeholders.json_text(read.sampling) if read.sampling else read.sampling
-    return _Redacted(prompt, response, tools, sampling, changed)
-
-
-def _message(message: Message, placeholders: redact.Placeholders) -> Message:
-    redacted = message.copy()
-    if content := message["content"]:
-        redacted["content"] = placeholders.text(content)
-    if calls := message["tool_calls"]:
-        redacted["tool_calls"] = placeholders.json_text(calls)
-    if name := message["name"]:
-        redacted["name"] = placeholders.text(name)
-    if call_id := message["tool_call_id"]:
-        redacted["tool_call_id"] = placeholders.text(call_id)
-    return redacted
-
-
-def _texts(read: Interaction) -> list[str]:
-    """Return every text of an interaction that a user or a model may have written."""
-    messages = (m.get(key) for m in (*read.prompt, *read.response) for key in TEXTS)
-    return [text for text in (*messages, read.tools, read.sampling) if isinstance(text, str)]
-
-
-def _names(read: Interaction) -> list[str]:
-    """Return every short text of an interaction that its source sets: ids, and names of models and choices."""
-    values = (getattr(read, name) for name in (*IDS, *NAMES))
-    return [value for value in values if value]
+    return structs.replace(entry, outcome=problem)
 
 
 def _ids(read: Feedback) -> list[str]:
@@ -329,5 +306,5 @@ def raw_text(raw: bytes) -> str:
 
 
 def raw_record(record: object) -> str:
-    """Return a row of Parquet as JSON text."""
+    """Return a row of a table as JSON text."""
     return json.dumps(record, ensure_ascii=False, default=str)

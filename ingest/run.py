@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ingest import labels, pairing, scan, threads
+from ingest import labels, pairing, scan, threads, withheld
 from ingest.batch import Batch, Tally
+from ingest.decoding import Line
 from ingest.errors import ContractError, LakeError, RecordError, SettingsError
 from ingest.lake import Lake
 from ingest.positions import Position, Positions
@@ -24,8 +25,10 @@ from ingest.pseudonyms import Pseudonyms
 from ingest.readers import registry
 from ingest.readers.reading import Reader, Reading
 from ingest.rows import UNFIT, Entry, Origin, RowBuilder, raw_record, raw_text
-from ingest.scan import Line, LogFile
+from ingest.scan import LogFile
 from ingest.settings import Settings, Source
+from ingest.stop import Stop
+from ingest.subjects import Subjects
 
 RECENT_LINES: Final = 8
 """So many last lines of a file are kept, to recognise it by what stands before its position."""
@@ -53,6 +56,9 @@ class Summary:
     awaiting_parent: int = 0
     """Interactions whose parent has not come: their prompt is not whole, and they are part of no triple."""
     paired: pairing.Pairing | None = None
+    """What pairing gave; None where the run was stopped before it."""
+    stopped: str | None = None
+    """Why the run left work for the next one: "max_seconds" or a signal's name; None where it did all there was."""
     seconds: float = 0.0
 
     def totals(self) -> dict[str, int]:
@@ -75,11 +81,12 @@ class Summary:
         return sum((t.skipped for t in self.tallies), Counter())
 
 
-def run(settings: Settings, progress: Progress = lambda _name, _bytes: None) -> Summary:
-    """Ingest everything new. Raises SettingsError, LakeError, LakeBusyError or StoreError.
+def run(settings: Settings, progress: Progress = lambda _name, _bytes: None, stop: Stop | None = None) -> Summary:
+    """Ingest everything new, or as much as `stop` leaves time for. Raises SettingsError, LakeError or StoreError.
 
-    A run that is killed at any point leaves a lake that the next run completes.
+    A run that is stopped, or killed at any point, leaves a lake that the next run completes.
     """
+    stop = stop or Stop()
     begun = time.monotonic()
     now = datetime.now(UTC)
     run_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -89,18 +96,21 @@ def run(settings: Settings, progress: Progress = lambda _name, _bytes: None) -> 
             raise SettingsError(f'The source name "{labels.SOURCE}" is taken by the labelling app. Choose another.')
         if source.format != "auto":
             registry.get(source.format)
-    with lake.locked(run_id):
-        builder = RowBuilder(run_id, now, Pseudonyms(settings.pseudonym_key))
-        reading = _Ingestion(
-            settings, Batch(lake, builder), Positions.load(lake, settings.root), Summary(run_id), progress
-        )
+    with lake.locked(run_id), stop.listening():
+        pseudonyms = Pseudonyms(settings.pseudonym_key)
+        builder, subjects = RowBuilder(run_id, now, pseudonyms), Subjects(settings.subjects, pseudonyms)
+        batch, positions = Batch(lake, builder, subjects), Positions.load(lake, settings.root)
+        reading = _Ingestion(settings, batch, positions, Summary(run_id), progress, stop)
         for source in settings.sources:
             reading.read_source(source)
-        reading.read_labels()
+        if not reading.stopping():
+            reading.read_labels()
         reading.commit()
         summary = reading.summary
-        summary.completed, summary.awaiting_parent = threads.complete(lake)
-        summary.paired = pairing.build(lake, run_id, settings.pairing)
+        if not reading.stopping():
+            summary.completed, summary.awaiting_parent = threads.complete(lake)
+            summary.paired = pairing.build(lake, run_id)
+        summary.stopped = stop.reason
     summary.seconds = round(time.monotonic() - begun, 3)
     return summary
 
@@ -114,8 +124,15 @@ class _Ingestion:
     positions: Positions
     summary: Summary
     progress: Progress
+    stop: Stop
     done_bytes: int = 0
     pieces: int = 0
+    progressed: bool = False
+    """Whether anything new was read."""
+
+    def stopping(self) -> bool:
+        """Return whether to leave the work that is next to another run."""
+        return self.stop.due(progressed=self.progressed)
 
     def read_source(self, source: Source) -> None:
         """Read what is new in the files of `source`."""
@@ -123,11 +140,13 @@ class _Ingestion:
             try:
                 file = LogFile(path)
                 if file.stored_bytes and not self.positions.unchanged(source.name, file):
+                    if self.stopping():
+                        return
                     self._read_file(source, file)
             except FileNotFoundError:  # renamed by a rotation since the glob: the next run reads it by its new name
                 continue
             except OSError as error:
-                raise _unreadable(path, error) from error
+                raise unreadable(path, error) from error
             self.summary.files += 1
             self.done_bytes += file.stored_bytes
             self.progress(scan.name_of(path).rsplit("/", 1)[-1], self.done_bytes)
@@ -139,18 +158,24 @@ class _Ingestion:
         reader = None if source.format == "auto" else registry.get(source.format)
         piece = self._open(Origin(self._next(), source, position.file_id, file.name, position.head), position, start)
         recent: deque[Line] = deque(maxlen=RECENT_LINES)
+        committed = False
         for line in file.lines(start, limits.line_bytes, settled=age >= limits.settle_seconds):
+            if committed and self.stopping():
+                break
+            committed = False
             recent.append(line)
             self._take(piece, line, reader)
             if self.batch.log_bytes >= limits.commit_bytes:
                 _close(piece, recent, file)
                 self.commit()
+                committed = self.progressed = True
                 origin = Origin(self._next(), source, position.file_id, file.name, position.head)
                 piece = self._open(origin, position, position.read_to)
                 self.progress(file.name.rsplit("/", 1)[-1], self.done_bytes + file.stream.stored_read)
         if file.pending:
             self.summary.pending[file.name] = file.pending
         _close(piece, recent, file)
+        self.progressed = self.progressed or piece.lines > 0
 
     def _take(self, piece: Tally, line: Line, reader: Reader | None) -> None:
         """Count one line, and hand what is to be stored of it to the batch; without `reader` one is detected."""
@@ -159,26 +184,11 @@ class _Ingestion:
             piece.records += 1
             piece.skipped["blank_line"] += 1
             return
-        reader, outcome = read_record(line, reader)
-        name = f"{reader.name}@{reader.version}" if reader else None
-        raw = partial(raw_text, line.raw) if line.raw or line.record is None else partial(raw_record, line.record)
-        self._add(piece, Entry(piece.origin, line.start, line.size, raw, name, outcome))
+        self._add(piece, read_line(piece.origin, line, reader))
 
     def _add(self, piece: Tally, entry: Entry) -> None:
-        piece.lines += 1
-        outcome = entry.outcome
-        if isinstance(outcome, Reading):
-            _check_reasons(entry.reader, outcome)
-        if isinstance(outcome, Reading) and outcome.skipped is not None:
-            piece.records += 1
-            piece.skipped[outcome.skipped] += 1
-            return
-        if isinstance(outcome, Reading):
-            piece.records += len(outcome.interactions) + len(outcome.feedback) + sum(outcome.skipped_parts.values())
-            piece.skipped.update(outcome.skipped_parts)
-        else:
-            piece.records += 1
-        self.batch.add(entry)
+        if count(piece, entry):
+            self.batch.add(entry)
 
     def read_labels(self) -> None:
         """Read what annotators said since the last run."""
@@ -221,7 +231,33 @@ def _close(piece: Tally, recent: deque[Line], file: LogFile) -> None:
     piece.stored = (file.stored_bytes, file.mtime_ns) if file.complete else None
 
 
-def read_record(line: Line, reader: Reader | None) -> tuple[Reader | None, Reading | RecordError]:
+def read_line(origin: Origin, line: Line, reader: Reader | None) -> Entry:
+    """Return what one line says, or what is wrong with it; without `reader` one is detected."""
+    reader, outcome = _read(line, reader)
+    name = f"{reader.name}@{reader.version}" if reader else None
+    raw = partial(raw_record, line.record) if line.tabular else partial(raw_text, line.raw)
+    return Entry(origin, line.start, line.size, raw, name, outcome)
+
+
+def count(piece: Tally, entry: Entry) -> bool:
+    """Count one line and the records that it holds; return whether it holds more than a reason to skip it."""
+    piece.lines += 1
+    outcome = entry.outcome
+    if not isinstance(outcome, Reading):
+        piece.records += 1
+        return True
+    _check_reasons(entry.reader, outcome)
+    piece.skipped_days.update(outcome.skipped_days)
+    if outcome.skipped is not None:
+        piece.records += 1
+        piece.skipped[outcome.skipped] += 1
+        return False
+    piece.records += len(outcome.interactions) + len(outcome.feedback) + sum(outcome.skipped_parts.values())
+    piece.skipped.update(outcome.skipped_parts)
+    return True
+
+
+def _read(line: Line, reader: Reader | None) -> tuple[Reader | None, Reading | RecordError]:
     """Return the reader that was asked, a detected one where none is given, and what it said."""
     if line.record is None:
         return None, line.problem or RecordError("not_json", "The line is empty.")
@@ -230,7 +266,7 @@ def read_record(line: Line, reader: Reader | None) -> tuple[Reader | None, Readi
         reader = reader or registry.detect(line.record)
         if reader is None or not reader.sniff(line.record):
             return reader, RecordError("unknown_format", f"{known} the form of this record.")
-        return reader, reader.read(line.record)
+        return reader, withheld.sift(reader.read(line.record))
     except RecordError as problem:
         return reader, problem
     except UNFIT as error:  # its message may quote the value
@@ -261,9 +297,10 @@ def unread(settings: Settings, lake: Lake) -> Mapping[str, int]:
             except FileNotFoundError:  # renamed by a rotation since the glob
                 continue
             except OSError as error:
-                raise _unreadable(path, error) from error
+                raise unreadable(path, error) from error
     return behind
 
 
-def _unreadable(path: Path, error: OSError) -> LakeError:
+def unreadable(path: Path, error: OSError) -> LakeError:
+    """Return the error for a log file that the system does not let us read."""
     return LakeError(f"Cannot read {scan.name_of(path)}: {error.strerror}. Make it readable, or narrow the glob.")

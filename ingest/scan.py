@@ -1,55 +1,38 @@
 """Log files -> lines with their byte offsets, and what is wrong with those that hold no record.
 
 Reads what the globs of winnow.toml match: JSON lines, JSON arrays (`*.json` whose first character is `[`), objects
-printed over several lines (`*.json` whose first line is `{`) and Parquet; plain, gzip or Zstandard.
-Offsets count bytes of the decompressed file, of Parquet: rows. Nothing is held but one block
-and one line; one batch of rows of Parquet.
+printed over several lines (`*.json` whose first line is `{`), tables of text (`*.csv`, `*.tsv`) and Parquet; plain,
+gzip or Zstandard. Offsets count bytes of the decompressed file, of Parquet: rows. Nothing is held but one block and one
+line; one batch of rows of Parquet.
 """
 
 import glob
 import hashlib
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ingest import tables
+from ingest.decoding import Line, is_whole, line_of, row_of, row_without_header
 from ingest.errors import RecordError
-from ingest.splitting import Span, elements, lines, objects
+from ingest.readers import columns
+from ingest.splitting import BOM, Span, elements, lines, objects
 from ingest.streams import PARQUET_MAGIC, Stream
 
 HEAD_BYTES: Final = 1 << 16
 """A file is known by its first line; of a longer one by so many bytes."""
 PARQUET_ROWS: Final = 512
-BOM: Final = b"\xef\xbb\xbf"
 
-_DECODER: Final = msgspec.json.Decoder()
+_ROTATED: Final = re.compile(r"\.(gz|zst|[0-9]+)")
+"""Suffixes that say nothing of what a file holds."""
 _SPLIT: Final = {b"[": elements, b"{": objects}
 """What a file begins with whose records are no lines -> how it is split."""
-_CUT: Final = re.compile(r"truncated|invalid number \(byte (?P<byte>[0-9]+)\)")
-"""What msgspec says of JSON that ends too early."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One record as it stands in its file, read or not."""
-
-    start: int
-    end: int
-    """Where the next line begins: offset of its first byte, or the next row of Parquet."""
-    size: int
-    """Bytes, without the newline; of a row of Parquet: its share of its batch in memory."""
-    raw: bytes
-    """Its text; the end of it where the line is oversized; empty of a row of Parquet."""
-    record: Mapping[str, object] | None = None
-    """What it says; None where it is blank or `problem` is set."""
-    problem: RecordError | None = None
 
 
 class LogFile:
@@ -64,6 +47,10 @@ class LogFile:
         self.stored_bytes = stat.st_size
         self.mtime_ns = stat.st_mtime_ns
         self.is_parquet = self.stream.magic == PARQUET_MAGIC
+        self.suffix = next((suffix.lower() for suffix in reversed(path.suffixes) if not _ROTATED.fullmatch(suffix)), "")
+        """What its name says it holds, whether it is rotated, compressed or not."""
+        self.delimiter = tables.DELIMITERS.get(self.suffix)
+        """Between the cells of a table of text; None of any other file."""
         self.pending = 0
         """Bytes at the end that may still become a record; set by `lines`."""
         self.complete = False
@@ -79,7 +66,8 @@ class LogFile:
         if opening := self._opening():  # the first line of every such file is the same
             return digest(next((span.raw for span in _SPLIT[opening](iter([first]), HEAD_BYTES)), b""))
         if first or not self.stored_bytes:
-            return digest(first.split(b"\n", 1)[0])
+            # Every table of one exporter begins with the same header: its first row belongs to what names it.
+            return digest(b"\n".join(first.split(b"\n", 2)[: 2 if self.delimiter else 1]))
         with self.path.open("rb") as file:
             begin = file.read(HEAD_BYTES)
             file.seek(max(0, self.stored_bytes - HEAD_BYTES))
@@ -95,18 +83,34 @@ class LogFile:
             yield from self._rows(start, settled=settled)
             return
         last: Span | None = None
-        for span in self._spans(start, line_bytes):
+        spans, read = self._table(start, line_bytes) if self.delimiter else (self._spans(start, line_bytes), line_of)
+        for span in spans:
             last = span
             if span.ended:
-                yield _line(span)
+                yield read(span)
         tail = last if last and not last.ended else None
         if self.stream.damage:
             yield from self._damaged(tail, last.end if last else start, settled=settled)
-        elif tail is None or settled or self.stream.is_archive or _is_whole(tail):
+        elif tail is None or settled or self.stream.is_archive or (self.delimiter is None and is_whole(tail)):
             self.complete = True
-            yield from [_line(tail)] if tail else []
+            yield from [read(tail)] if tail else []
         else:
             self.pending = tail.length
+
+    def _table(self, start: int, line_bytes: int) -> tuple[Iterator[Span], Callable[[Span], Line]]:
+        """Return the rows of a table of text from offset `start`, and what reads them as its header says."""
+        assert self.delimiter is not None
+        header = next(tables.rows(self.stream.blocks(), 0, line_bytes, self.delimiter), None)
+        if header is None:
+            return iter([]), line_of
+        try:
+            names = tables.header(header, self.delimiter)
+        except RecordError as problem:
+            begin, read = start, partial(row_without_header, header=header, problem=problem)
+        else:
+            begin = max(start, header.end)
+            read = partial(row_of, delimiter=self.delimiter, names=names, kinds=columns.kinds(names))
+        return tables.rows(self.stream.blocks(begin), begin, line_bytes, self.delimiter), read
 
     def _spans(self, start: int, line_bytes: int) -> Iterator[Span]:
         if opening := self._opening():
@@ -119,8 +123,7 @@ class LogFile:
         "[" begins one JSON array. "{" alone on its line begins an object that is printed over several lines; other
         objects may follow it.
         """
-        suffixes = [suffix for suffix in self.path.suffixes if suffix not in (".gz", ".zst")]
-        if suffixes[-1:] != [".json"]:
+        if self.suffix != ".json":
             return b""
         begin = self.stream.read(0, 64).removeprefix(BOM).lstrip()
         if begin.startswith(b"["):
@@ -148,7 +151,7 @@ class LogFile:
                     number += batch.num_rows
                     size = unread.nbytes // max(1, unread.num_rows)
                     for row, record in enumerate(unread.to_pylist(), number - unread.num_rows):
-                        yield Line(row, row + 1, size, b"", record=record)
+                        yield Line(row, row + 1, size, b"", record=record, tabular=True)
                     self.stream.stored_read = self.stored_bytes * number // file.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
             if not settled:
@@ -174,59 +177,3 @@ def name_of(path: Path) -> str:
 def digest(content: bytes) -> str:
     """Return the tagged hash of some bytes of a file."""
     return "b2:" + hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def decode(raw: bytes) -> Mapping[str, object]:
-    """Return the record that the line `raw` holds.
-
-    Of a key that stands twice the last value counts, as in every JSON library of Python. Raises RecordError with the
-    reason why there is none: not_utf8, torn, not_json, bad_value (text that no UTF-8 can hold, a number out of range)
-    or not_an_object.
-    """
-    try:
-        record = _DECODER.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _problem(raw, error) from None
-    if not isinstance(record, dict):
-        raise RecordError("not_an_object", f"It is a JSON {type(record).__name__}, expected an object.")
-    return record
-
-
-def _problem(raw: bytes, error: Exception) -> RecordError:
-    """Say why `raw` is not a record; msgspec's messages name positions and never quote the text."""
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as undecodable:
-        half = undecodable.reason == "unexpected end of data"
-        return RecordError("torn" if half else "not_utf8", f"Byte {undecodable.start} begins no UTF-8 character.")
-    if isinstance(error, RecursionError):
-        return RecordError("bad_value", "Its objects and arrays are nested too deeply.")
-    if isinstance(error, msgspec.ValidationError):
-        return RecordError("bad_value", "A number in it is out of range.")
-    cut = _CUT.search(str(error))
-    if cut is None or (cut["byte"] and int(cut["byte"]) < len(raw.rstrip())):
-        return RecordError("not_json", f"{error}.")
-    try:  # msgspec also calls a text that ends in half of a surrogate pair truncated
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return RecordError("torn", "The line ends in the middle of a JSON value.")
-    return RecordError("bad_value", "A text in it holds half of a surrogate pair, which is no character.")
-
-
-def _line(span: Span) -> Line:
-    """Return the span with its record, or with what is wrong with it."""
-    if span.oversized:
-        problem = RecordError("oversized", f"The line has {span.length} bytes. Raise limits.line_bytes to read it.")
-        return Line(span.start, span.end, span.length, span.raw, problem=problem)
-    raw = span.raw.removeprefix(BOM) if span.start == 0 else span.raw
-    if not raw.strip():
-        return Line(span.start, span.end, span.length, span.raw)
-    try:
-        return Line(span.start, span.end, span.length, span.raw, record=decode(raw))
-    except RecordError as problem:
-        return Line(span.start, span.end, span.length, span.raw, problem=problem)
-
-
-def _is_whole(tail: Span) -> bool:
-    """Return whether a last line without newline is complete: an object is, a number could go on."""
-    return _line(tail).record is not None

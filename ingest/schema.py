@@ -1,6 +1,6 @@
 """The contracts: Arrow schemas of every table Winnow writes or reads, and how ids are made.
 
-Imports only the standard library and pyarrow, so that importing it costs milliseconds.
+Imports only the standard library, pyarrow and msgspec, so that importing it costs milliseconds.
 
 Ids are tagged hashes of canonical JSON: ``b2:`` + 32 hex digits of blake2b-128. Times are UTC microseconds. What a
 source does not say is null, never guessed. Conversations are ``list<struct<role, content, tool_calls, tool_call_id,
@@ -12,9 +12,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final, TypedDict
 
+import msgspec
 import pyarrow as pa
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 1
 """Raised whenever a table below changes."""
 
 SIGNALS: Final = (
@@ -36,6 +37,7 @@ RATER_KINDS: Final = ("user", "annotator", "model", "code")
 
 QUARANTINE_REASONS: Final = {
     "not_json": "The line is not one JSON value.",
+    "not_csv": "The row of a table has quotes that do not match, or other cells than the header names.",
     "not_utf8": "The line is not valid UTF-8.",
     "not_an_object": "The JSON value is not an object.",
     "torn": "The line ends in the middle of a record: its writer was killed, or its file was cut.",
@@ -50,37 +52,6 @@ QUARANTINE_REASONS: Final = {
 """Reason code of a quarantined record -> what it means."""
 
 
-OUTCOMES: Final = {
-    "paired": "It supports at least one triple.",
-    "unpaired": "It supports an unpaired row.",
-    "waits": "A response that it names has not arrived, or its prompt is not whole.",
-    "no_pair": "It supports nothing, and waits for nothing.",
-}
-"""What became of a feedback event -> what that means."""
-
-NO_PAIR_REASONS: Final = {
-    "no_rule": "No rule reads this signal.",
-    "nothing_to_compare": "Nothing that was served or said answers it.",
-    "user_cap": "Its rater has more events than [pairing] per_user lets count.",
-    "prompt_cap": "Its prompt has more pairs than [pairing] per_prompt lets a rule make.",
-    "mismatch": "The responses answer different prompts, or had different tools on offer.",
-    "identical": "The responses say the same.",
-    "small_margin": "The ratings are closer than [pairing] rating_margin, or the ranks than rank_distance.",
-    "not_kept": "The later response was itself regenerated.",
-    "after_error": "What was regenerated was empty, cut off or an error: asking again says nothing of its quality.",
-    "changed_request": "The later response was asked for with other parameters, or of another model.",
-}
-"""Why an event, or one comparison of it, makes no triple -> what that means."""
-
-SUSPICIONS: Final = {
-    "burst": "Its rater gave more votes within seconds than a person does.",
-    "same_instant": "Its rater gave several votes at exactly the same time.",
-    "one_model": "Its rater preferred one model in each of many comparisons with others.",
-    "rater_share": "Its rater alone gave an improbable share of all votes of the source.",
-}
-"""What makes a vote look forged -> what that means. Such votes are marked, and never left out for it."""
-
-
 class Message(TypedDict):
     """One turn of a conversation."""
 
@@ -91,23 +62,44 @@ class Message(TypedDict):
     name: str | None
 
 
+Turn = tuple[object, ...]
+"""One message as its texts, or nulls, in the order of MESSAGE_KEYS."""
+
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_TEXTS: Final = msgspec.json.Encoder()
+"""Of lists of texts, whole numbers and nulls it makes the bytes of `_CANONICAL`, in a tenth of the time."""
+
+
 def canonical_json(value: object) -> bytes:
     """Return the one JSON text of `value`: sorted keys, no spaces, UTF-8.
 
     Raises ValueError for NaN and infinities, UnicodeEncodeError for lone surrogates.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8")
+    return _CANONICAL.encode(value).encode("utf-8")
 
 
 def content_id(value: object) -> str:
     """Return the tagged hash of `value`: ``b2:`` + blake2b-128 of its canonical JSON, in hex."""
-    return "b2:" + hashlib.blake2b(canonical_json(value), digest_size=16).hexdigest()
+    return _tagged(canonical_json(value))
+
+
+def texts_id(values: Sequence[str | int | None]) -> str:
+    """Return `content_id` of a list that holds nothing but texts, whole numbers and nulls."""
+    return _tagged(_TEXTS.encode(values))
+
+
+def _tagged(content: bytes) -> str:
+    return "b2:" + hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def turns_hash(turns: Sequence[Turn]) -> str:
+    """Return the id of a conversation: `content_id` of the list of its turns. Lone surrogates raise as above."""
+    return _tagged(_TEXTS.encode(turns))
 
 
 def messages_hash(messages: Sequence[Mapping[str, object]]) -> str:
     """Return the id of a conversation; keys that are absent and keys that are null are the same."""
-    return content_id([[m.get(key) for key in MESSAGE_KEYS] for m in messages])
+    return turns_hash([tuple([m.get(key) for key in MESSAGE_KEYS]) for m in messages])
 
 
 def prompt_group(prompt: Sequence[Mapping[str, object]]) -> str:
@@ -118,22 +110,22 @@ def prompt_group(prompt: Sequence[Mapping[str, object]]) -> str:
 
 def interaction_id(source: str, source_id: str, choice_index: int = 0) -> str:
     """Return the key of one served response that its source names `source_id`."""
-    return content_id(["interaction", source, source_id, choice_index])
+    return texts_id(["interaction", source, source_id, choice_index])
 
 
 def feedback_id(source: str, source_id: str, revision: int = 0) -> str:
     """Return the key of one feedback event; a changed vote is a new revision of the same source_id."""
-    return content_id(["feedback", source, source_id, revision])
+    return texts_id(["feedback", source, source_id, revision])
 
 
 def triple_id(prompt_hash: str, chosen_hash: str, rejected_hash: str, rule: str) -> str:
     """Return the key of one triple: what is preferred over what, and by which rule's name."""
-    return content_id(["triple", prompt_hash, chosen_hash, rejected_hash, rule])
+    return texts_id(["triple", prompt_hash, chosen_hash, rejected_hash, rule])
 
 
 def pair_id(prompt_hash: str, response_hash: str, other_response_hash: str) -> str:
     """Return the key of an unordered pair of responses to one prompt."""
-    return content_id(["pair", prompt_hash, *sorted((response_hash, other_response_hash))])
+    return texts_id(["pair", prompt_hash, *sorted((response_hash, other_response_hash))])
 
 
 def _table(fields: Sequence[tuple[str, pa.DataType]]) -> pa.Schema:
@@ -147,6 +139,8 @@ MESSAGE: Final = pa.struct([(key, pa.string()) for key in MESSAGE_KEYS])
 MESSAGES: Final = pa.list_(MESSAGE)
 STRINGS: Final = pa.list_(pa.string())
 COUNTS: Final = pa.map_(pa.string(), pa.int32())
+DAY_COUNTS: Final = pa.list_(pa.struct([("reason", pa.string()), ("day", pa.string()), ("count", pa.int32())]))
+DIGESTS: Final = pa.map_(pa.string(), pa.string())
 
 PROVENANCE: Final = (
     ("ingest_time", TIME),
@@ -198,7 +192,8 @@ INTERACTION: Final = _table(
         ("shown", pa.bool_()),
         ("consent", pa.string()),
         ("event_time", TIME),
-        ("redactions", COUNTS),
+        ("redactions", COUNTS),  # kind -> places; "token_logprobs", "token_ids" -> entries nulled with their text
+        ("placeholders", DIGESTS),  # "EMAIL_1" -> keyed digest of what stood there (`ingest.numbering`)
         *PROVENANCE,
         ("day", pa.string()),  # ISO date of event_time, else of ingest_time
     ]
@@ -224,7 +219,8 @@ FEEDBACK: Final = _table(
         ("position", pa.string()),  # where the target stood: "left" or "right"
         ("retracted", pa.bool_()),
         ("event_time", TIME),
-        ("redactions", COUNTS),
+        ("redactions", COUNTS),  # kind -> places; "token_logprobs", "token_ids" -> entries nulled with their text
+        ("placeholders", DIGESTS),  # "EMAIL_1" -> keyed digest of what stood there (`ingest.numbering`)
         *PROVENANCE,
         ("day", pa.string()),
     ]
@@ -259,11 +255,8 @@ _TRIPLE_FIELDS: Final = (
     ("strength", pa.string()),  # "strong", "medium" or "weak"
     ("margin", pa.float64()),  # in [0, 1]; null where the signal has no degree
     ("weight", pa.float64()),
-    ("n_votes", pa.int32()),  # distinct raters of the pair, either way, as this rule reads them
-    ("n_agree", pa.int32()),  # of them, those for this way round
-    ("contradicted", pa.bool_()),  # votes of any rule prefer the rejected response over the chosen one
-    ("suspicious", STRINGS),  # keys of SUSPICIONS, sorted: what the votes behind it look like
-    ("off_policy", pa.bool_()),  # the chosen text was written by a person: no logged model sampled it
+    ("n_votes", pa.int32()),
+    ("n_agree", pa.int32()),
     ("chosen_interaction_id", pa.string()),  # null for an edited response, which nothing served
     ("rejected_interaction_id", pa.string()),
     ("event_ids", STRINGS),  # feedback_ids, sorted
@@ -310,21 +303,6 @@ UNPAIRED: Final = _table(
     ]
 )
 
-OUTCOME: Final = _table(
-    [
-        ("feedback_id", pa.string()),  # of every event that counts: the latest revision, unless taken back
-        ("source", pa.string()),
-        ("signal", pa.string()),
-        ("outcome", pa.string()),  # a key of OUTCOMES
-        ("reason", pa.string()),  # of "no_pair": a key of NO_PAIR_REASONS
-        ("pairs", pa.int32()),  # comparisons that are part of a triple
-        ("left_out", COUNTS),  # key of NO_PAIR_REASONS -> comparisons that are not
-        ("suspicious", STRINGS),  # keys of SUSPICIONS, sorted
-        ("event_time", TIME),
-        ("ingest_time", TIME),
-    ]
-)
-
 FILE: Final = _table(
     [
         ("file_id", pa.string()),
@@ -341,6 +319,7 @@ FILE: Final = _table(
         ("skipped", pa.int64()),
         ("skipped_by_reason", COUNTS),
         ("quarantined_by_reason", COUNTS),
+        ("skipped_by_day", DAY_COUNTS),  # of skipped records, those that state when they were
         ("ingest_time", TIME),
         ("head", pa.string()),  # content hash of the first line: with `tail`, the file's identity under any name
         ("tail", pa.string()),  # content hash of the `tail_bytes` bytes before read_to

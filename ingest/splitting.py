@@ -6,15 +6,17 @@ one block is held: of a record longer than the limit only its end is kept.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
+BOM: Final = b"\xef\xbb\xbf"
+"""What some programs write at the beginning of UTF-8; it is no part of the first record."""
 KEPT_BYTES: Final = 4096
 """Of an oversized record, this much of its end is kept, to recognise the file by."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True, gc=False):
     """One record as it stands in the file."""
 
     start: int
@@ -39,7 +41,7 @@ class Span:
         return self.start + self.length + self.separator
 
 
-class _Held:
+class Held:
     """The record that is being collected, cut to its end once it is longer than `limit`."""
 
     def __init__(self, limit: int) -> None:
@@ -47,12 +49,16 @@ class _Held:
         self.length = 0
         self._parts: list[bytes] = []
 
-    def add(self, part: bytes) -> None:
-        self.length += len(part)
+    def add(self, part: bytes, length: int | None = None) -> None:
+        """Add `part`, or the end of one that has `length` bytes."""
+        self.length += len(part) if length is None else length
         if part:
             self._parts.append(part)
         if self.length > self.limit:
-            self._parts = [b"".join(self._parts)[-KEPT_BYTES:]]
+            tail = b""
+            while self._parts and len(tail) < KEPT_BYTES:  # joining all of them would hold the record twice
+                tail = self._parts.pop()[-KEPT_BYTES:] + tail
+            self._parts = [tail[-KEPT_BYTES:]]
 
     def add_behind_hole(self, part: bytes) -> int:
         """Add `part` without the NULs that a record would begin with, and return how many these are."""
@@ -75,7 +81,7 @@ def lines(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[Span]:
     NULs before a line are no part of it: they fill the hole that is left when a file is cut to nothing and its writer
     goes on at its old offset. Such a hole may be as long as the file was.
     """
-    held = _Held(limit)
+    held = Held(limit)
     for block in blocks:
         *whole, rest = block.split(b"\n")
         for part in whole:
@@ -134,7 +140,7 @@ def objects(blocks: Iterator[bytes], limit: int) -> Iterator[Span]:
 
     What stands before an object and is no white space becomes part of it, so that nothing is lost.
     """
-    finder, held, offset, start = _Elements(), _Held(limit), 0, 0
+    finder, held, offset, start = _Elements(), Held(limit), 0, 0
     for block in blocks:
         begin = 0
         for token, position in finder.marks(block):
@@ -155,7 +161,7 @@ def elements(blocks: Iterator[bytes], limit: int) -> Iterator[Span]:
 
     Bytes behind the array's closing bracket are one more element, so that nothing is lost.
     """
-    finder, held, offset = _Elements(), _Held(limit), 0
+    finder, held, offset = _Elements(), Held(limit), 0
     start, closed, opened = 0, False, False
     for block in blocks:
         begin = 0
@@ -176,7 +182,7 @@ def elements(blocks: Iterator[bytes], limit: int) -> Iterator[Span]:
         yield span
 
 
-def _trimmed(held: _Held, start: int, *, ended: bool) -> Span | None:
+def _trimmed(held: Held, start: int, *, ended: bool) -> Span | None:
     """Return what is held without the white space around it, None where nothing else is held."""
     raw, length = held.take()
     if len(raw) != length:

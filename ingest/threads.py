@@ -3,7 +3,8 @@
 Reads and rewrites rows of `interactions` whose status is "awaits_parent"; part of `python -m ingest run`. Such a row's
 prompt holds what was added after the response that `parent_id` names (OpenAI Responses' `previous_response_id`). As
 soon as that response is in the lake and its own prompt is whole, this one's becomes: the parent's prompt without the
-instructions, which do not carry over; the parent's response; what was added. Files may come in any order. A row whose
+instructions, which do not carry over; the parent's response; what was added; in all of it one placeholder stands for
+one value (`ingest.numbering`). Files may come in any order. A row whose
 parent never comes keeps its status, and is part of no triple.
 """
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from ingest import schema
 from ingest.lake import Lake
+from ingest.numbering import Numbering
 from ingest.schema import content_id, interaction_id, messages_hash
 
 _CHILDREN: Final = """
@@ -23,7 +25,7 @@ _CHILDREN: Final = """
     WHERE family.parent IN (SELECT interaction_id FROM whole)
 """
 _PARENTS: Final = """
-    SELECT interaction_id, prompt, response, sampling FROM interactions
+    SELECT interaction_id, prompt, response, sampling, placeholders FROM interactions
     WHERE interaction_id IN (SELECT parent FROM family) AND status IS DISTINCT FROM 'awaits_parent'
 """
 
@@ -68,12 +70,22 @@ def _completed(connection: duckdb.DuckDBPyConnection, children: Mapping[str, lis
 
 
 def _continued(parent: Mapping[str, Any], child: dict[str, Any]) -> dict[str, Any]:
-    """Complete `child` in place, and return it."""
+    """Complete `child` in place, and return it; placeholders count up over the whole prompt, then the response."""
     own = list(child["prompt"])
     head = [own.pop(0)] if _has_instructions(child) else []
     earlier = parent["prompt"][1:] if _has_instructions(parent) else parent["prompt"]
-    child["prompt"] = [*head, *earlier, *parent["response"], *own]
+    theirs, ours = dict(parent["placeholders"]), dict(child["placeholders"])
+    numbering = Numbering({})
+    if child["tools"]:
+        child["tools"] = numbering.text(child["tools"], ours)
+    parts = ((head, ours), ([*earlier, *parent["response"]], theirs), (own, ours))
+    child["prompt"] = [message for messages, digests in parts for message in numbering.messages(messages, digests)]
+    child["response"] = numbering.messages(child["response"], ours)
+    if child["sampling"]:
+        child["sampling"] = numbering.text(child["sampling"], ours)
+    child["placeholders"] = sorted(numbering.digests.items())
     child["prompt_hash"] = messages_hash(child["prompt"])
+    child["response_hash"] = messages_hash(child["response"])
     child["sibling_group"] = content_id(["siblings", child["source"], child["conversation_id"], child["prompt_hash"]])
     child["status"] = "ok"
     return child

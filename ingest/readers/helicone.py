@@ -7,6 +7,9 @@ said of it is kept.
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec import structs
+
+from ingest import withheld
 from ingest.errors import RecordError
 from ingest.readers import apis, dialects, scores, times
 from ingest.readers.fields import Fields
@@ -38,9 +41,13 @@ class Helicone:
         parts = Parts()
         parts.add(_served(row))
         _add_thumb(row, parts)
+        moment = apis.zoned_time(row, "request_created_at")
+        skipped_days: dict[tuple[str, str], int] = {}
+        for reason in withheld.REASONS.keys() & parts.skipped.keys():
+            skipped_days |= withheld.days(reason, moment)
         if not (parts.interactions or parts.feedback) and parts.skipped.total() == 1:
-            return Reading(skipped=next(iter(parts.skipped)))
-        return parts.reading("no_response")
+            return Reading(skipped=next(iter(parts.skipped)), skipped_days=skipped_days)
+        return structs.replace(parts.reading("no_response"), skipped_days=skipped_days)
 
 
 def _served(row: Fields) -> Reading:

@@ -7,12 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from ingest import withheld
 from ingest.readers import apis
 from ingest.readers.fields import Fields
 from ingest.readers.reading import Interaction, Reading
-
-SENTINELS: Final = {"redacted-by-litellm": "redacted_by_litellm", "default-message-value": "default_message_value"}
-"""What LiteLLM writes in place of a text -> reason to skip the call."""
 
 TEXTS: Final = ("completion", "responses", "anthropic_messages", "generate_content")
 """What the type of a call that draws text contains: acompletion, atext_completion, aresponses, ..."""
@@ -38,7 +36,7 @@ class LiteLLM:
         """Return one interaction for each choice; calls that failed, or whose text was not logged, are skipped."""
         row = Fields(record)
         if (reason := _unanswered(row)) is not None:
-            return Reading(skipped=reason)
+            return Reading(skipped=reason, skipped_days=withheld.days(reason, apis.zoned_time(row, "startTime")))
         found = apis.read(_request(row), row.child("response").values)
         if _is_cached(row):
             apis.mark_cached(found.interactions)
@@ -57,7 +55,7 @@ def _unanswered(row: Fields) -> str | None:
         return f"http_status_{code}" if _CODE.fullmatch(code) else "failure"
     for key in ("messages", "response"):
         if (sentinel := _sentinel(row.values.get(key))) is not None:
-            return SENTINELS[sentinel]
+            return withheld.SENTINELS[sentinel]
     if not row.values.get("messages"):
         return "no_prompt"
     return None if row.values.get("response") else "no_response"
@@ -69,7 +67,7 @@ def _sentinel(value: object) -> str | None:
     while waiting:
         inner = waiting.pop()
         if isinstance(inner, str):
-            if inner in SENTINELS:
+            if inner in withheld.SENTINELS:
                 return inner
         elif isinstance(inner, list):
             waiting += inner

@@ -3,12 +3,18 @@
 from collections.abc import Mapping
 from typing import Final
 
-from ingest.readers import chat
-from ingest.readers.fields import Fields
+from ingest.readers import apis, chat
+from ingest.readers.fields import INT32_MAX, Fields
 from ingest.readers.reading import Feedback, Interaction, Reading, Ref
 from ingest.schema import RATER_KINDS
 
 LOG_VERSION: Final = 1
+KINDS: Final = ("interaction", "feedback", "loss")
+LOSSES: Final = ("queue_full", "unserialisable", "write_failed", "closed", "internal_error", "not_logged")
+"""Why `ingest.logger` loses an event."""
+MOST_LOST: Final = 1_000_000_000
+"""What one line may count: the accounts add such counts up."""
+INT64_MAX: Final = 2**63 - 1
 SIDES: Final = ("left", "right")
 SIGNALS: Final = ("thumb", "rating", "choice", "tie", "both_bad", "edit", "regenerate", "accept", "copy")
 SCALED: Final = ("thumb", "rating")
@@ -28,28 +34,54 @@ class Winnow:
         return "winnow" in record
 
     def read(self, record: Mapping[str, object]) -> Reading:
-        """Return the interactions of an exchange (one per choice), or one feedback event."""
+        """Return the interactions of an exchange (one per choice), one feedback event, or what the log lost."""
         row = Fields(record)
         if row.integer("winnow") != LOG_VERSION:
             row.bad("winnow", f"version {LOG_VERSION} of the log")
-        if row.one_of("kind", ("interaction", "feedback")) == "feedback":
+        kind = row.one_of("kind", KINDS)
+        if kind == "feedback":
             return Reading(feedback=(_feedback(row),))
-        status = row.integer("status")
-        if status != 200:
-            return Reading(skipped=f"http_status_{status}")
-        response = row.child("response")
+        return _lost(row) if kind == "loss" else _exchange(row)
+
+
+def _exchange(row: Fields) -> Reading:
+    """Return the interactions of an exchange, or why nobody was answered."""
+    if not row.has("status") and row.has("error"):
+        return Reading(skipped="no_response")
+    status = row.integer("status")
+    if status != 200:
+        return Reading(skipped=f"http_status_{status}")
+    if row.maybe_flag("cut_off"):
+        return Reading(skipped="cut_off")
+    request, response = row.child("request"), row.child("response")
+    if request.has("messages") and response.has("choices"):
         if not response.items("choices"):
             return Reading(skipped="no_choice")
-        served = chat.interactions(row.child("request"), response)
-        return Reading(interactions=tuple(_stated(row, interaction) for interaction in served))
+        served = Reading(interactions=tuple(chat.interactions(request, response)))
+    else:
+        served = apis.read(request.values, response.values)
+    for interaction in served.interactions:
+        _state(row, interaction)
+    return served
 
 
-def _stated(row: Fields, interaction: Interaction) -> Interaction:
-    """Return the interaction with what the deployment states around the exchange."""
+def _lost(row: Fields) -> Reading:
+    """Return the events that the deployment's log lost, each a record of its own in the accounts."""
+    lost = row.child("lost")
+    found = {f"lost_{reason}": lost.integer(reason) for reason in LOSSES if lost.has(reason)}
+    if len(found) != len(lost.values) or any(number > MOST_LOST for number in found.values()):
+        row.bad("lost", f"counts up to {MOST_LOST} of {', '.join(LOSSES)}")
+    counted = {reason: number for reason, number in found.items() if number}
+    return Reading(skipped_parts=counted) if counted else Reading(skipped="lost_nothing")
+
+
+def _state(row: Fields, interaction: Interaction) -> None:
+    """Add to the interaction what the deployment states around the exchange."""
     interaction.source_id = row.text("id")
     interaction.event_time = row.time("time")
     interaction.conversation_id = row.name("conversation_id")
-    interaction.parent_id = row.name("parent_id")
+    if interaction.status == "ok":  # else the parent is the response that the prompt goes on from
+        interaction.parent_id = row.name("parent_id")
     interaction.turn_index = row.maybe_integer("turn_index")
     interaction.user = row.maybe_id("user_id")
     interaction.consent = row.maybe_text("consent")  # the empty text is a statement too: nothing is allowed
@@ -61,7 +93,6 @@ def _stated(row: Fields, interaction: Interaction) -> Interaction:
         row.bad("propensity", "a probability above 0, at most 1")
     interaction.latency_ms = row.maybe_number("latency_ms")
     interaction.logprob_model = row.name("logprob_model")
-    return interaction
 
 
 def _feedback(row: Fields) -> Feedback:
@@ -75,7 +106,7 @@ def _feedback(row: Fields) -> Feedback:
     rater = row.maybe_child("rater")
     return Feedback(
         source_id=row.text("id"),
-        revision=row.maybe_integer("revision") or 0,
+        revision=_revision(row),
         signal=signal,
         target=_ref(row.child("target")),
         others=others,
@@ -89,6 +120,14 @@ def _feedback(row: Fields) -> Feedback:
         retracted=retracted,
         event_time=row.time("time"),
     )
+
+
+def _revision(row: Fields) -> int:
+    """Return the revision; one that is a time in microseconds needs more than 32 bits."""
+    value = row.values.get("revision")
+    if isinstance(value, int) and INT32_MAX < value <= INT64_MAX:
+        return value
+    return row.maybe_integer("revision") or 0
 
 
 def _ref(fields: Fields) -> Ref:

@@ -1,24 +1,24 @@
 -- rule: edit
--- version: 1
+-- version: 2
 -- signal: edit
 -- strength: strong
 -- meaning: Somebody rewrote the response; the edited text is preferred over the one that was served.
 --
 -- Only the last message's content is replaced. The edited response was served by nothing: it has no interaction, no
--- model and no log-probabilities. Placeholders take the served text's numbers (ingest/edits.py): what differs in numbers
--- alone is identical. Margin: Levenshtein distance over the longer text's length, both in UTF-8 bytes and without the
--- numbers of placeholders; null above 20,000 bytes, since the distance costs the product of the lengths.
--- Python gives renumbered(edit, served) and unnumbered(text).
+-- model and no log-probabilities. What was redacted in both has the served text's placeholders (ingest/numbering.py).
+-- Margin: Levenshtein distance over the longer text's length, both in UTF-8 bytes; null above 20,000 bytes, since the
+-- distance costs the product of the lengths. Python gives numbered_as(text, own placeholders, kept placeholders).
 WITH texts AS (
   SELECT
     e.feedback_id, e.interaction_id, i.response,
-    renumbered(f.text, coalesce(i.response[-1].content, '')) AS content,
-    unnumbered(f.text) AS edit,
-    unnumbered(coalesce(i.response[-1].content, '')) AS served
+    coalesce(i.response[-1].content, '') AS served,
+    CASE WHEN cardinality(e.placeholders) > 0
+      THEN numbered_as(e.text, to_json(e.placeholders), coalesce(to_json(i.placeholders), '{}'))
+      ELSE e.text
+    END AS edit
   FROM events AS e
-  JOIN feedback AS f USING (feedback_id)
-  LEFT JOIN interactions AS i ON e.interaction_id = i.interaction_id
-  WHERE e.signal = 'edit' AND f.text IS NOT NULL
+  LEFT JOIN interactions AS i USING (interaction_id)
+  WHERE e.signal = 'edit' AND e.text IS NOT NULL
 )
 SELECT
   feedback_id AS event_id,
@@ -26,13 +26,12 @@ SELECT
   interaction_id AS rejected_id,
   list_append(response[:-2], struct_pack(
     role := response[-1].role,
-    content := content,
+    content := edit,
     tool_calls := response[-1].tool_calls,
     tool_call_id := response[-1].tool_call_id,
     name := response[-1].name
   )) AS edited,
   CASE WHEN greatest(strlen(edit), strlen(served)) BETWEEN 1 AND 20000 THEN
     levenshtein(edit, served) / greatest(strlen(edit), strlen(served))
-  END AS margin,
-  NULL AS refused
+  END AS margin
 FROM texts

@@ -82,8 +82,7 @@ class World:
 def rows(lake: Lake, table: str) -> list[dict[str, Any]]:
     files = lake.files(table)
     found: list[dict[str, Any]] = pa.concat_tables(pq.read_table(f) for f in files).to_pylist() if files else []
-    key = SCHEMAS[table].names[0]
-    return sorted(found, key=lambda row: str(row[key]))
+    return found
 
 
 def pairs(triples: Sequence[dict[str, Any]]) -> set[tuple[str, str]]:
@@ -117,12 +116,9 @@ def test_choice_prefers_the_target_over_each_other(tmp_path: Path) -> None:
         paired=1,
         unpaired=0,
         orphans=0,
-        overdue=0,
         no_pair={},
-        no_pair_reasons={},
-        left_out={},
-        contradicted=0,
-        suspicious={},
+        mismatched=0,
+        identical=0,
     )
 
 
@@ -196,30 +192,6 @@ def test_an_edit_that_changes_nothing_makes_no_triple(tmp_path: Path) -> None:
     result, triples, _ = world.pair(tmp_path)
     assert triples == []
     assert (result.identical, result.no_pair) == (1, {"edit": 1})
-
-
-EDITS = [
-    # name, edit, served, edit as it is stored, distance over length (None: identical)
-    ("numbers alone", "to <EMAIL_1>", "to <EMAIL_2>", None, None),
-    ("a word beside", "To <EMAIL_1>", "to <EMAIL_2>", "To <EMAIL_2>", 1 / 10),
-    ("two kinds", "<IP_1>, <EMAIL_1>", "<EMAIL_3> <IP_2>", "<IP_2>, <EMAIL_3>", 9 / 13),
-    ("one twice", "<EMAIL_1> <EMAIL_1>!", "<EMAIL_4> <EMAIL_4>", "<EMAIL_4> <EMAIL_4>!", 1 / 16),
-    ("another equality", "<EMAIL_1> <EMAIL_1>!", "<EMAIL_3> <EMAIL_4>", "<EMAIL_1> <EMAIL_1>!", 1 / 16),
-    ("one less", "<EMAIL_1>", "<EMAIL_3> <EMAIL_4>", "<EMAIL_1>", 8 / 15),
-    ("no placeholder", "<STEP_1>", "<STEP_2>", "<STEP_1>", 1 / 8),
-]
-
-
-@pytest.mark.parametrize(("edit", "served", "stored", "margin"), [e[1:] for e in EDITS], ids=[e[0] for e in EDITS])
-def test_the_placeholders_of_an_edit_are_the_responses(
-    tmp_path: Path, edit: str, served: str, stored: str | None, margin: float | None
-) -> None:
-    world = World()
-    world.serve("a", served)
-    world.say("e", "edit", "a", text=edit)
-    result, triples, _ = world.pair(tmp_path)
-    assert result.identical == (stored is None)
-    assert [(t["chosen"][-1]["content"], t["margin"]) for t in triples] == [(stored, margin)][: stored is not None]
 
 
 def test_the_margin_of_a_very_long_edit_is_not_computed(tmp_path: Path) -> None:
@@ -315,7 +287,7 @@ def test_a_thumb_that_made_a_triple_is_not_lone(tmp_path: Path) -> None:
     assert (result.paired, result.no_pair) == (2, {"thumb": 1})
 
 
-NO_PAIRS = [("tie", ("b",)), ("both_bad", ("b",)), ("accept", ()), ("copy", ())]
+NO_PAIRS = [("tie", ("b",)), ("both_bad", ("b",)), ("regenerate", ("b",)), ("rating", ()), ("accept", ()), ("copy", ())]
 
 
 @pytest.mark.parametrize(("signal", "others"), NO_PAIRS, ids=[n[0] for n in NO_PAIRS])
@@ -522,6 +494,7 @@ def test_what_must_hold_for_any_events(
         chance.shuffle(world.feedback)
         chance.shuffle(world.interactions)
         assert world.pair(Path(two)) == (result, triples, unpaired)
+    assert triples == sorted(triples, key=lambda t: t["triple_id"])
     assert result.events == result.paired + result.unpaired + result.orphans + sum(result.no_pair.values())
     assert result.events + result.superseded == len(world.feedback)
     by_id = {i["interaction_id"]: i for i in world.interactions}
@@ -560,13 +533,10 @@ def test_every_rule_is_documented_with_its_version(repository: Path) -> None:
 
 
 PINNED = {
-    "choice@v1": "c1717b01a940",
-    "label@v1": "aaa9c954c78f",
-    "edit@v1": "ad358bd75fea",
-    "sibling_thumbs@v1": "9282927c35d3",
-    "rating@v1": "413a0cbeaf5c",
-    "rank@v1": "2c350c4009fd",
-    "regenerate@v1": "4b01b6060170",
+    "choice@v1": "5b1c34f4524f",
+    "label@v1": "bf4defe32348",
+    "edit@v2": "484e7c44559d",
+    "sibling_thumbs@v1": "a4ce23311b58",
     "lone_thumb@v1": "751caf22b9d5",
 }
 

@@ -147,3 +147,50 @@ def test_what_the_format_does_not_allow(record: dict[str, Any], reason: str, det
     with pytest.raises(RecordError) as caught:
         READER.read(record)
     assert (caught.value.reason, caught.value.detail[: len(detail)]) == (reason, detail)
+
+
+UNANSWERED: list[tuple[str, dict[str, Any], str]] = [
+    ("refused", {"status": 429, "response": None}, "http_status_429"),
+    ("no connection", {"status": None, "error": "APIConnectionError", "response": None}, "no_response"),
+    ("left by its caller", {"cut_off": True}, "cut_off"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), [case[1:] for case in UNANSWERED], ids=[case[0] for case in UNANSWERED])
+def test_calls_without_an_answer_are_skipped_with_the_reason(change: dict[str, Any], reason: str) -> None:
+    read = READER.read(EXCHANGE | change)
+    assert (read.skipped, read.interactions) == (reason, ())
+
+
+def test_exchange_of_another_api_is_read_as_that() -> None:
+    """A response that goes on from another one awaits it; its parent is that one, not what the deployment states."""
+    request = {"model": "support", "input": "And in Rome?", "previous_response_id": "resp_1"}
+    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "hey"}]}
+    response = {"id": "resp_2", "object": "response", "status": "completed", "model": "support-3", "output": [said]}
+    (read,) = READER.read(EXCHANGE | {"id": "resp_2", "request": request, "response": response}).interactions
+    assert (read.source_id, read.parent_id, read.status) == ("resp_2", "resp_1", "awaits_parent")
+    assert (read.response[0]["content"], read.user, read.arm) == ("hey", "u-1", "support-3")
+
+
+def test_losses_are_records_of_their_own() -> None:
+    loss = {"winnow": 1, "kind": "loss", "id": "loss-1", "lost": {"queue_full": 3, "write_failed": 0, "closed": 1}}
+    assert READER.read(loss).skipped_parts == {"lost_queue_full": 3, "lost_closed": 1}
+    assert READER.read(loss | {"lost": {}}).skipped == "lost_nothing"
+
+
+@pytest.mark.parametrize("lost", [{"<b>": 1}, {"closed": -1}, {"closed": 2_000_000_000}, {"closed": "9"}], ids=str)
+def test_losses_that_no_log_writes_are_refused(lost: dict[str, object]) -> None:
+    with pytest.raises(RecordError):
+        READER.read({"winnow": 1, "kind": "loss", "lost": lost})
+
+
+@pytest.mark.parametrize("revision", [0, 7, 1_790_842_530_000_000, 2**63 - 1])
+def test_revision_may_be_a_time_in_microseconds(revision: int) -> None:
+    (event,) = READER.read(VOTE | {"revision": revision}).feedback
+    assert event.revision == revision
+
+
+@pytest.mark.parametrize("revision", [-1, 2**63, 1e300, True, "1"])
+def test_revision_that_no_table_holds_is_refused(revision: object) -> None:
+    with pytest.raises(RecordError):
+        READER.read(VOTE | {"revision": revision})

@@ -226,7 +226,7 @@ def test_text_is_redacted_before_it_is_hashed_or_written(
     rows = {row["source_id"]: row for row in workspace.arrow("interactions").to_pylist()}
     assert rows["int-1"]["prompt"][0]["content"] == "I am <EMAIL_1>"
     assert rows["int-1"]["response"][0]["content"] == "Hello <EMAIL_1> and <EMAIL_2>"
-    assert rows["int-1"]["redactions"] == [("email", 3)]
+    assert rows["int-1"]["redactions"] == [("email", 3), ("token_ids", 2)]
     assert rows["int-1"]["response_hash"] == schema.messages_hash(rows["int-1"]["response"])
     # Sampled tokens spell the e-mail address: they go with it. Those of an untouched response stay.
     assert (rows["int-1"]["token_ids"], rows["int-2"]["token_ids"]) == (None, [3, 4])

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.decoding import Line, decode
 from ingest.errors import RecordError
-from ingest.scan import Line, LogFile, decode, find
+from ingest.scan import LogFile, find
 from ingest.schema import QUARANTINE_REASONS
 
 BAD_LINES = [

@@ -3,6 +3,8 @@
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingest import schema
 
@@ -32,3 +34,19 @@ def test_prompt_group_is_the_conversation_up_to_its_first_user_turn(turns: int, 
 
 def test_a_pair_has_no_order() -> None:
     assert schema.pair_id("p", "a", "b") == schema.pair_id("p", "b", "a") != schema.pair_id("q", "a", "b")
+
+
+@given(st.lists(st.text() | st.none() | st.integers(-(2**63), 2**64 - 1)))
+def test_the_fast_hash_of_texts_is_that_of_canonical_json(values: list[str | int | None]) -> None:
+    assert schema.texts_id(values) == schema.content_id(values)
+
+
+@given(st.lists(st.tuples(*[st.none() | st.text()] * 5)))
+def test_the_hash_of_a_conversation_is_that_of_canonical_json(turns: list[tuple[str | None, ...]]) -> None:
+    messages = [dict(zip(schema.MESSAGE_KEYS, turn, strict=True)) for turn in turns]
+    assert schema.messages_hash(messages) == schema.content_id(turns)
+
+
+def test_a_lone_surrogate_has_no_hash() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        schema.messages_hash([{"role": "user", "content": "\ud800"}])
