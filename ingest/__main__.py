@@ -10,7 +10,7 @@ Reads winnow.toml and what it names, writes the lake. One JSON line on stdout; p
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -40,15 +40,21 @@ EXIT_CODES: Final = """exit codes:
 
 def run(given: argparse.Namespace) -> None:
     """Read everything new into the lake, and pair it. Safe to run again at any time."""
-    from ingest import scan, schedule, settings
+    from ingest import unchanged
+
+    if (idle := unchanged.look(given.config)) is not None:
+        print(f"Nothing new: all {idle['files']} files are as the last run left them.", file=sys.stderr)  # noqa: T201
+        _say_unmatched(idle["sources_without_files"])
+        _print_data(idle)
+        return
+
+    from ingest import schedule, settings
     from ingest.account import summary_json, summary_table
 
     console = _console()
     workspace = settings.load(given.config)
     summary, stop = schedule.run(workspace, console, given.max_seconds, given.wait_seconds)
-    for source in workspace.sources:
-        if not scan.find(source.path):
-            console.print(f'Source "{source.name}": no file matches {source.path}', style="yellow", highlight=False)
+    _say_unmatched(summary.unmatched)
     console.print(summary_table(summary))
     _print_data(summary_json(summary))
     stop.check()
@@ -154,6 +160,12 @@ def main() -> int:
         print("error: Interrupted. What was committed stays; run again to go on.", file=sys.stderr)  # noqa: T201
         return 130
     return 0
+
+
+def _say_unmatched(sources: Sequence[str]) -> None:
+    """Say on stderr which sources have no files: their glob may be wrong."""
+    for name in sources:
+        print(f'Source "{name}": no file matches its path.', file=sys.stderr)  # noqa: T201
 
 
 def _print_data(data: object) -> None:

@@ -4,6 +4,7 @@ Reads the lake's `files`; the equation records = interactions + feedback + quara
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
@@ -40,6 +41,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "complete": summary.stopped is None,
         "stopped_by": summary.stopped,
         "files": summary.files,
+        "sources_without_files": summary.unmatched,
         **summary.totals(),
         "quarantined_by_reason": dict(sorted(summary.quarantined().items())),
         "skipped_by_reason": dict(sorted(summary.skipped().items())),
@@ -48,6 +50,13 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         **_pairing_json(summary.paired),
         "seconds": summary.seconds,
     }
+
+
+def idle_summary(summary: Summary) -> dict[str, Any]:
+    """Return what a run right after this complete one prints, as long as nothing new comes."""
+    assert summary.paired is not None, "a complete run has paired"
+    idle = replace(summary, tallies=[], completed=0, paired=replace(summary.paired, new=0, removed=0), seconds=0.0)
+    return summary_json(idle)
 
 
 def _pairing_json(found: Pairing | None) -> dict[str, Any]:

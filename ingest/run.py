@@ -19,6 +19,7 @@ from ingest import labels, pairing, scan, threads, withheld
 from ingest.batch import Batch, Tally
 from ingest.decoding import Line
 from ingest.errors import ContractError, LakeError, RecordError, SettingsError
+from ingest.globs import find
 from ingest.lake import Lake
 from ingest.positions import Position, Positions
 from ingest.pseudonyms import Pseudonyms
@@ -47,6 +48,8 @@ class Summary:
     run_id: str
     files: int = 0
     """Files that the sources' globs match, read or unchanged, and the label store."""
+    unmatched: list[str] = field(default_factory=list)
+    """Sources whose glob matches no file."""
     tallies: list[Tally] = field(default_factory=list)
     """One per piece of a file that was read."""
     pending: dict[str, int] = field(default_factory=dict)
@@ -57,6 +60,8 @@ class Summary:
     """Interactions whose parent has not come: their prompt is not whole, and they are part of no triple."""
     paired: pairing.Pairing | None = None
     """What pairing gave; None where the run was stopped before it."""
+    changes_at: float | None = None
+    """When time alone gives the next run work, in seconds since 1970: the first pending file settles."""
     stopped: str | None = None
     """Why the run left work for the next one: "max_seconds" or a signal's name; None where it did all there was."""
     seconds: float = 0.0
@@ -81,9 +86,15 @@ class Summary:
         return sum((t.skipped for t in self.tallies), Counter())
 
 
-def run(settings: Settings, progress: Progress = lambda _name, _bytes: None, stop: Stop | None = None) -> Summary:
+def run(
+    settings: Settings,
+    progress: Progress = lambda _name, _bytes: None,
+    stop: Stop | None = None,
+    finished: Callable[[Summary], None] = lambda _summary: None,
+) -> Summary:
     """Ingest everything new, or as much as `stop` leaves time for. Raises SettingsError, LakeError or StoreError.
 
+    A run that did all there was calls `finished` while it still holds the lake.
     A run that is stopped, or killed at any point, leaves a lake that the next run completes.
     """
     stop = stop or Stop()
@@ -111,6 +122,8 @@ def run(settings: Settings, progress: Progress = lambda _name, _bytes: None, sto
             summary.completed, summary.awaiting_parent = threads.complete(lake)
             summary.paired = pairing.build(lake, run_id)
         summary.stopped = stop.reason
+        if not summary.stopped:
+            finished(summary)
     summary.seconds = round(time.monotonic() - begun, 3)
     return summary
 
@@ -136,7 +149,10 @@ class _Ingestion:
 
     def read_source(self, source: Source) -> None:
         """Read what is new in the files of `source`."""
-        for path in scan.find(source.path):
+        paths = find(source.path)
+        if not paths:
+            self.summary.unmatched.append(source.name)
+        for path in paths:
             try:
                 file = LogFile(path)
                 if file.stored_bytes and not self.positions.unchanged(source.name, file):
@@ -174,6 +190,8 @@ class _Ingestion:
                 self.progress(file.name.rsplit("/", 1)[-1], self.done_bytes + file.stream.stored_read)
         if file.pending:
             self.summary.pending[file.name] = file.pending
+            settles = file.mtime_ns / 1e9 + limits.settle_seconds
+            self.summary.changes_at = min(settles, self.summary.changes_at or settles)
         _close(piece, recent, file)
         self.progressed = self.progressed or piece.lines > 0
 
@@ -287,7 +305,7 @@ def unread(settings: Settings, lake: Lake) -> Mapping[str, int]:
     """Return path -> stored bytes that no run has read: of a plain file those behind its position, else all of it."""
     positions, behind = Positions.load(lake, settings.root), {}
     for source in settings.sources:
-        for path in scan.find(source.path):
+        for path in find(source.path):
             try:
                 file = LogFile(path)
                 if file.stored_bytes and not positions.unchanged(source.name, file):

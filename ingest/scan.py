@@ -6,7 +6,6 @@ gzip or Zstandard. Offsets count bytes of the decompressed file, of Parquet: row
 line; one batch of rows of Parquet.
 """
 
-import glob
 import hashlib
 import os
 import re
@@ -160,12 +159,6 @@ class LogFile:
             problem = RecordError("corrupt_archive", f"It is not a readable Parquet file: {type(error).__name__}.")
             yield Line(max(start, number), max(start, number), 0, b"", problem=problem)
         self.complete = True
-
-
-def find(pattern: str) -> list[Path]:
-    """Return the files that the glob `pattern` matches, sorted; hidden ones only where the pattern names the dot."""
-    # Not Path.glob: it matches hidden files, such as those that a copying tool is still writing.
-    return sorted(path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file())  # noqa: PTH207
 
 
 def name_of(path: Path) -> str:

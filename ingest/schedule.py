@@ -11,12 +11,14 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ingest import scan
+from ingest.account import idle_summary
 from ingest.errors import LakeBusyError, QuarantineError
+from ingest.globs import find
 from ingest.run import Summary
 from ingest.run import run as ingest
 from ingest.settings import Limits, Settings
 from ingest.stop import Stop
+from ingest.unchanged import Record
 
 RETRY_SECONDS: Final = 0.5
 """Between two looks at a lake that another run holds."""
@@ -63,13 +65,18 @@ def check_quarantine(summary: Summary, limits: Limits) -> None:
 
 def _shown(settings: Settings, console: Console, stop: Stop) -> Summary:
     """Ingest with a progress bar where somebody looks."""
+    record = Record(settings)
+
+    def keep(summary: Summary) -> None:
+        record.keep(idle_summary(summary), summary.changes_at)
+
     if not console.is_terminal:
-        return ingest(settings, stop=stop)
-    total = sum(_size(path) for source in settings.sources for path in scan.find(source.path))
+        return ingest(settings, stop=stop, finished=keep)
+    total = sum(_size(path) for source in settings.sources for path in find(source.path))
     columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("reading", total=total)
-        return ingest(settings, lambda name, done: bar.update(task, description=name, completed=done), stop)
+        return ingest(settings, lambda name, done: bar.update(task, description=name, completed=done), stop, keep)
 
 
 def _size(path: Path) -> int:

@@ -4,18 +4,15 @@ A relative path in the file is relative to the file's own folder, so that a work
 an error. Without a file, `load` gives the defaults below, relative to the working directory.
 """
 
-import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ingest import settings_file
 from ingest.errors import SettingsError
-
-FILE_NAME: Final = "winnow.toml"
-CONFIG_VARIABLE: Final = "WINNOW_CONFIG"
-"""Environment variable that names the settings file, for commands that take no --config."""
+from ingest.settings_file import under
 
 
 class _Strict(BaseModel):
@@ -82,7 +79,9 @@ class Settings(_Strict):
 
     root: Path = Path()
     """Folder of the settings file; not a key of it."""
-    lake: Path = Path("data/lake")
+    digest: str = ""
+    """Hash of the settings file and its folder, "" without one; not a key of it."""
+    lake: Path = Path(settings_file.DEFAULT_LAKE)
     curated: Path = Path("data/curated")
     pseudonym_key: Path = Path("pseudonym.key")
     """File with the secret that turns user ids into pseudonyms; made with mode 0600 if absent. Keep it off the lake."""
@@ -103,49 +102,45 @@ def load(path: Path | None = None) -> Settings:
 
     Raises SettingsError when a named file is absent, is not TOML, or has a wrong or unknown key.
     """
-    named = path or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
-    file = named or Path(FILE_NAME)
-    if not file.is_file():
-        if named:
-            raise SettingsError(f"No settings file at {file}. Name an existing one, or leave the name out.")
-        return _rooted({}, Path.cwd())
+    file = settings_file.locate(path)
+    if file is None:
+        return _rooted({}, Path.cwd(), "")
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = file.read_bytes()
+        values = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not TOML: {error}.") from error
-    if "root" in values:
-        raise SettingsError(f"{file} sets `root`, which is always the file's own folder. Remove the key.")
+    for name in ("root", "digest"):
+        if name in values:
+            raise SettingsError(f"{file} sets `{name}`, which follows from the file itself. Remove the key.")
+    root = file.resolve().parent
     try:
-        return _rooted(values, file.resolve().parent)
+        return _rooted(values, root, settings_file.digest(root, content))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise SettingsError(f"{file} is wrong: {problems}.") from error
 
 
-def _rooted(values: dict[str, object], root: Path) -> Settings:
+def _rooted(values: dict[str, object], root: Path, digest: str) -> Settings:
     """Validate `values` and make every path absolute."""
     raw = Settings.model_validate(values)
     names = [source.name for source in raw.sources]
     if len(set(names)) != len(names):
         raise SettingsError(f"Two sources have one name: {sorted(names)}. Ids are made from it; give each its own.")
-    model = _under(root, raw.train.model) if raw.train.model else None
-    train = raw.train.model_copy(update={"model": model, "output": _under(root, raw.train.output)})
+    model = under(root, raw.train.model) if raw.train.model else None
+    train = raw.train.model_copy(update={"model": model, "output": under(root, raw.train.output)})
     return raw.model_copy(
         update={
             "root": root,
-            "lake": _under(root, raw.lake),
-            "curated": _under(root, raw.curated),
-            "pseudonym_key": _under(root, raw.pseudonym_key),
-            "sources": tuple(s.model_copy(update={"path": str(_under(root, s.path))}) for s in raw.sources),
+            "digest": digest,
+            "lake": under(root, raw.lake),
+            "curated": under(root, raw.curated),
+            "pseudonym_key": under(root, raw.pseudonym_key),
+            "sources": tuple(s.model_copy(update={"path": str(under(root, s.path))}) for s in raw.sources),
             "labels": raw.labels.model_copy(update={"url": _rooted_url(raw.labels.url, root)}),
             "train": train,
         }
     )
-
-
-def _under(root: Path, path: Path | str) -> Path:
-    """Return `path` seen from `root`, without detours through `..`; links are left as they are."""
-    return Path(os.path.normpath(root / path))
 
 
 def _rooted_url(url: str, root: Path) -> str:
@@ -153,4 +148,4 @@ def _rooted_url(url: str, root: Path) -> str:
     prefix: Final = "sqlite:///"
     if not url.startswith(prefix) or url == prefix or url.startswith(prefix + ":memory:"):
         return url
-    return prefix + str(_under(root, url.removeprefix(prefix)))
+    return prefix + str(under(root, url.removeprefix(prefix)))

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ingest.settings import CONFIG_VARIABLE
+from ingest.settings_file import CONFIG_VARIABLE
 
 from .conftest import make_triple, make_workspace, varied
 

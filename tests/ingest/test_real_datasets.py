@@ -9,10 +9,11 @@ import duckdb
 import pytest
 
 from ingest import settings
+from ingest.globs import find
 from ingest.lake import Lake
 from ingest.readers import registry
 from ingest.run import Summary, run
-from ingest.scan import LogFile, find
+from ingest.scan import LogFile
 
 pytestmark = pytest.mark.real_data
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ingest.decoding import Line, decode
 from ingest.errors import RecordError
-from ingest.scan import LogFile, find
+from ingest.globs import find
+from ingest.scan import LogFile
 from ingest.schema import QUARANTINE_REASONS
 
 BAD_LINES = [
