@@ -29,13 +29,13 @@ FROM (SELECT * FROM (SELECT *, count(DISTINCT response_key) OVER (PARTITION BY p
                                  ORDER BY choices DESC, point, event_time DESC NULLS LAST, interaction_id) = 1)
 QUALIFY siblings > 1;
 
--- Pairs that some triple is made of, whether it was dropped or not; a deadlock decides nothing.
+-- Pairs that some triple is made of, whether it was dropped or not; a deadlock and a weak signal decide nothing.
 CREATE TEMP TABLE voted AS
 SELECT prompt_hash, least(chosen_key, rejected_key) AS low, greatest(chosen_key, rejected_key) AS high,
        bool_or(tied.triple_id IS NOT NULL) AS contradicted
 FROM triples JOIN features USING (triple_id)
 LEFT JOIN (FROM ledger WHERE name = 'contradiction_tied') tied USING (triple_id)
-WHERE chosen_key != rejected_key
+WHERE chosen_key != rejected_key AND triple_id NOT IN (SELECT triple_id FROM ledger WHERE name = 'weak_signal')
 GROUP BY ALL;
 
 -- Pairs that somebody called equal, by the latest revision of each event that was not taken back.

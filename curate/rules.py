@@ -90,6 +90,14 @@ RULES: Final = (
         detail="if(consent IS NULL, 'no consent is stated', 'consent is not among those allowed')",
         params={"consent_allow": ("training",)},
     ),
+    Rule(
+        name="weak_signal",
+        version=1,
+        reason="The preference was read from a signal that says too little alone, such as asking for another answer.",
+        drop_if="strength IS NULL OR NOT list_contains($strengths::VARCHAR[], strength)",
+        detail="concat_ws(' ', signal, 'is', coalesce(strength, 'of unknown strength'))",
+        params={"strengths": ("strong", "medium")},
+    ),
 )
 """Every row rule, in the order in which reasons are counted."""
 

@@ -27,6 +27,8 @@ _BY_SOURCE: Final = """
         sum(quarantined)::BIGINT AS quarantined, sum(skipped)::BIGINT AS skipped
     FROM files GROUP BY source ORDER BY source
 """
+_PAIRING_COUNTS: Final = ("no_pair", "no_pair_by_reason", "comparisons_left_out", "suspicious_events")
+
 _BY_REASON: Final = """
     SELECT source, reason, sum(entries[reason])::BIGINT
     FROM (SELECT source, {column} AS entries, unnest(map_keys({column})) AS reason FROM files)
@@ -62,9 +64,15 @@ def idle_summary(summary: Summary) -> dict[str, Any]:
 def _pairing_json(found: Pairing | None) -> dict[str, Any]:
     """Return what the lake holds after pairing, null where the run was stopped before it."""
     if found is None:
-        return dict.fromkeys(("triples", "unpaired", "events", "orphans", "no_pair"))
+        return dict.fromkeys(("triples", "unpaired", "events", "orphans", "overdue_orphans", *_PAIRING_COUNTS))
     return {
-        "triples": {"total": found.total, "new": found.new, "removed": found.removed, "by_signal": found.by_signal},
+        "triples": {
+            "total": found.total,
+            "new": found.new,
+            "removed": found.removed,
+            "by_signal": found.by_signal,
+            "contradicted": found.contradicted,
+        },
         "unpaired": {"total": found.unpaired_total},
         "events": {
             "total": found.events,
@@ -73,7 +81,11 @@ def _pairing_json(found: Pairing | None) -> dict[str, Any]:
             "superseded": found.superseded,
         },
         "orphans": found.orphans,
+        "overdue_orphans": found.overdue,
         "no_pair": found.no_pair,
+        "no_pair_by_reason": found.no_pair_reasons,
+        "comparisons_left_out": found.left_out,
+        "suspicious_events": found.suspicious,
     }
 
 

@@ -35,6 +35,7 @@ SCHEMAS: Final[Mapping[str, pa.Schema]] = {
     "files": schema.FILE,
     "triples": schema.TRIPLE,
     "unpaired": schema.UNPAIRED,
+    "outcomes": schema.OUTCOME,
 }
 """Table -> contract."""
 
@@ -47,6 +48,9 @@ CONFIGURATION: Final = {
 
 WRITER: Final = WriterProperties(compression="ZSTD", compression_level=3)
 
+
+_GONE: Final = "_gone"
+"""Column of what `exchange` merges: whether the row goes."""
 
 MEMORY_LIMIT: Final = "2GB"
 """What DuckDB may hold before it spills to the lake's folder."""
@@ -78,15 +82,24 @@ class Lake:
         delta = self._open(table)
         return None if delta is None else delta.version()
 
-    def view(self, connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    def view(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        *,
+        name: str | None = None,
+        files: Sequence[str] | None = None,
+    ) -> None:
         """Make, or replace, the view `table` with the contract's columns; it has no rows where there is no table yet.
 
         The view stays at today's version. It also sets the connection's time zone to UTC, in which all times are.
+        A view of some `files` alone can be made; one with a `name` of its own says in column `file` where a row is.
         """
         connection.execute("SET TimeZone = 'UTC'")
         contract = _contract(table)
-        if files := self.files(table):
-            columns = ", ".join(f'"{name}"' for name in contract.names)
+        files = self.files(table) if files is None else files
+        if files:
+            columns = ", ".join(f'"{column}"' for column in contract.names) + (", filename AS file" if name else "")
             # A view takes no parameters, and a path is a glob to DuckDB.
             literal = [re.sub(r"([*?])", r"[\1]", path).replace("'", "''") for path in files]
             paths = ", ".join(f"'{path}'" for path in literal)
@@ -96,8 +109,8 @@ class Lake:
             columns = ", ".join(
                 f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in zip(contract.names, types, strict=True)
             )
-            query = f"SELECT {columns} WHERE false"
-        connection.execute(f'CREATE OR REPLACE VIEW "{table}" AS {query}')
+            query = f"SELECT {columns}{', CAST(NULL AS VARCHAR) AS file' if name else ''} WHERE false"
+        connection.execute(f'CREATE OR REPLACE VIEW "{name or table}" AS {query}')
 
     @contextmanager
     def database(self, run_id: str = "reading") -> Iterator[duckdb.DuckDBPyConnection]:
@@ -148,14 +161,22 @@ class Lake:
         delta = self._open(table)
         return {file: (delta.transaction_version(file) or 0) if delta else 0 for file in file_ids}
 
-    def overwrite(self, table: str, reader: pa.RecordBatchReader | pa.Table) -> None:
-        """Replace every row of `table` in one commit; files replaced more than a day ago are deleted.
+    def overwrite(
+        self, table: str, reader: pa.RecordBatchReader | pa.Table, cursors: Mapping[str, int] | None = None
+    ) -> None:
+        """Replace every row of `table`, and note `cursors`, in one commit; files replaced a day ago are deleted.
 
         Raises ContractError and LakeError as `append` does.
         """
         _check(table, reader.schema)
         with _writing(table):
-            write_deltalake(self._open_or_create(table), reader, mode="overwrite", writer_properties=WRITER)
+            write_deltalake(
+                self._open_or_create(table),
+                reader,
+                mode="overwrite",
+                writer_properties=WRITER,
+                commit_properties=_noting(cursors or {}),
+            )
             _delete_replaced(self.path / table)
 
     def replace(self, table: str, data: pa.Table) -> None:
@@ -217,6 +238,38 @@ class Lake:
             delta.create_checkpoint()
             delta.cleanup_metadata()
 
+    def exchange(self, table: str, rows: pa.Table, gone: Sequence[str], cursors: Mapping[str, int]) -> None:
+        """Put in `rows`, in place of those of the same keys, remove those with the keys `gone`, and note `cursors`.
+
+        All of it in one commit. Raises ContractError and LakeError as `append` does.
+        """
+        _check(table, rows.schema)
+        key = _contract(table).names[0]
+        lost = pa.table({key: pa.array(gone, pa.string())})
+        changes = pa.concat_tables(
+            [
+                rows.append_column(_GONE, pa.array([False] * rows.num_rows, pa.bool_())),
+                lost.append_column(_GONE, pa.array([True] * lost.num_rows, pa.bool_())),
+            ],
+            promote_options="permissive",
+        )
+        with _writing(table):
+            merge = self._open_or_create(table).merge(
+                changes,
+                predicate=f"new.{key} = old.{key}",
+                source_alias="new",
+                target_alias="old",
+                writer_properties=WRITER,
+                commit_properties=_noting(cursors),
+            )
+            (
+                merge.when_matched_delete(predicate=f"new.{_GONE}")
+                .when_matched_update_all(predicate=f"NOT new.{_GONE}", except_cols=[_GONE])
+                .when_not_matched_insert_all(predicate=f"NOT new.{_GONE}", except_cols=[_GONE])
+                .execute()
+            )
+            _delete_replaced(self.path / table)
+
     @contextmanager
     def locked(self, run_id: str) -> Iterator[None]:
         """Hold the lake for one writing run. Raises LakeBusyError, naming the holder, where another run has it."""
@@ -266,6 +319,10 @@ class Lake:
             self.path.chmod(0o700)
         except OSError as error:
             raise LakeError(f"Cannot make the lake's folder {self.path}: {error.strerror}. Name another.") from error
+
+
+def _noting(cursors: Mapping[str, int]) -> CommitProperties:
+    return CommitProperties(app_transactions=[Transaction(name, value) for name, value in cursors.items()])
 
 
 def _delete_replaced(path: Path) -> None:

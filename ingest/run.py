@@ -120,7 +120,7 @@ def run(
         summary = reading.summary
         if not reading.stopping():
             summary.completed, summary.awaiting_parent = threads.complete(lake)
-            summary.paired = pairing.build(lake, run_id)
+            summary.paired = pairing.build(lake, run_id, settings.pairing)
         summary.stopped = stop.reason
         if not summary.stopped:
             finished(summary)

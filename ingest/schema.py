@@ -15,7 +15,7 @@ from typing import Final, TypedDict
 import msgspec
 import pyarrow as pa
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Raised whenever a table below changes."""
 
 SIGNALS: Final = (
@@ -50,6 +50,37 @@ QUARANTINE_REASONS: Final = {
     "corrupt_archive": "The compressed file is damaged or cut from here on.",
 }
 """Reason code of a quarantined record -> what it means."""
+
+
+OUTCOMES: Final = {
+    "paired": "It supports at least one triple.",
+    "unpaired": "It supports an unpaired row.",
+    "waits": "A response that it names has not arrived, or its prompt is not whole.",
+    "no_pair": "It supports nothing, and waits for nothing.",
+}
+"""What became of a feedback event -> what that means."""
+
+NO_PAIR_REASONS: Final = {
+    "no_rule": "No rule reads this signal.",
+    "nothing_to_compare": "Nothing that was served or said answers it.",
+    "user_cap": "Its rater has more events than [pairing] per_user lets count.",
+    "prompt_cap": "Its prompt has more pairs than [pairing] per_prompt lets a rule make.",
+    "mismatch": "The responses answer different prompts, or had different tools on offer.",
+    "identical": "The responses say the same.",
+    "small_margin": "The ratings are closer than [pairing] rating_margin, or the ranks than rank_distance.",
+    "not_kept": "The later response was itself regenerated.",
+    "after_error": "What was regenerated was empty, cut off or an error: asking again says nothing of its quality.",
+    "changed_request": "The later response was asked for with other parameters, or of another model.",
+}
+"""Why an event, or one comparison of it, makes no triple -> what that means."""
+
+SUSPICIONS: Final = {
+    "burst": "Its rater gave more votes within seconds than a person does.",
+    "same_instant": "Its rater gave several votes at exactly the same time.",
+    "one_model": "Its rater preferred one model in each of many comparisons with others.",
+    "rater_share": "Its rater alone gave an improbable share of all votes of the source.",
+}
+"""What makes a vote look forged -> what that means. Such votes are marked, and never left out for it."""
 
 
 class Message(TypedDict):
@@ -255,8 +286,11 @@ _TRIPLE_FIELDS: Final = (
     ("strength", pa.string()),  # "strong", "medium" or "weak"
     ("margin", pa.float64()),  # in [0, 1]; null where the signal has no degree
     ("weight", pa.float64()),
-    ("n_votes", pa.int32()),
-    ("n_agree", pa.int32()),
+    ("n_votes", pa.int32()),  # distinct raters of the pair, either way, as this rule reads them
+    ("n_agree", pa.int32()),  # of them, those for this way round
+    ("contradicted", pa.bool_()),  # votes of any rule prefer the rejected response over the chosen one
+    ("suspicious", STRINGS),  # keys of SUSPICIONS, sorted: what the votes behind it look like
+    ("off_policy", pa.bool_()),  # the chosen text was written by a person: no logged model sampled it
     ("chosen_interaction_id", pa.string()),  # null for an edited response, which nothing served
     ("rejected_interaction_id", pa.string()),
     ("event_ids", STRINGS),  # feedback_ids, sorted
@@ -300,6 +334,21 @@ UNPAIRED: Final = _table(
         ("user_ids", STRINGS),
         ("consent", pa.string()),
         ("event_time", TIME),
+    ]
+)
+
+OUTCOME: Final = _table(
+    [
+        ("feedback_id", pa.string()),  # of every event that counts: the latest revision, unless taken back
+        ("source", pa.string()),
+        ("signal", pa.string()),
+        ("outcome", pa.string()),  # a key of OUTCOMES
+        ("reason", pa.string()),  # of "no_pair": a key of NO_PAIR_REASONS
+        ("pairs", pa.int32()),  # comparisons that are part of a triple
+        ("left_out", COUNTS),  # key of NO_PAIR_REASONS -> comparisons that are not
+        ("suspicious", STRINGS),  # keys of SUSPICIONS, sorted
+        ("event_time", TIME),
+        ("ingest_time", TIME),
     ]
 )
 

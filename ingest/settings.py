@@ -5,6 +5,7 @@ an error. Without a file, `load` gives the defaults below, relative to the worki
 """
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -54,6 +55,34 @@ class Limits(_Strict):
     """A run that puts more lines into quarantine ends with exit code 12; unset: no number does."""
 
 
+class PairingPolicy(_Strict):
+    """What it takes to make a triple of feedback; docs/signals.md says what each key is for."""
+
+    rating_margin: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """Two ratings of one rater make a pair when they are this share of their scale apart: one star of one to five."""
+    rank_distance: Annotated[int, Field(ge=1)] = 1
+    """A response is preferred over those that many places below it, and further."""
+    per_prompt: Annotated[int, Field(ge=1)] = 50
+    """Pairs of responses that one rule makes triples of, for one prompt."""
+    per_user: Annotated[int, Field(ge=1)] = 2000
+    """Events of one user that count; annotators, models and code are not limited."""
+    weights: Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
+    """Rule -> weight of its triples; 1 where it is not named."""
+    orphan_days: Annotated[int, Field(ge=0)] = 7
+    """Feedback that has waited so long for its response is reported as overdue."""
+    burst_votes: Annotated[int, Field(ge=2)] = 10
+    burst_seconds: Annotated[int, Field(ge=1)] = 10
+    """So many votes of one rater within so many seconds are marked "burst"."""
+    same_instant_votes: Annotated[int, Field(ge=2)] = 3
+    """So many votes of one rater at the same microsecond are marked "same_instant"."""
+    one_model_votes: Annotated[int, Field(ge=2)] = 30
+    """A rater who prefers one model in all of at least so many comparisons with others is marked "one_model"."""
+    rater_share: Annotated[float, Field(gt=0, le=1)] = 0.2
+    rater_share_votes: Annotated[int, Field(ge=1)] = 100
+    """A user with more than this share of a source's votes, of which there are at least so many, is marked
+    "rater_share"."""
+
+
 class Labels(_Strict):
     """The labelling app's store and what annotators are shown."""
 
@@ -88,6 +117,7 @@ class Settings(_Strict):
     sources: tuple[Source, ...] = (Source(name="raw", path="data/raw/**/*"),)
     consent: Consent = Consent()
     limits: Limits = Limits()
+    pairing: PairingPolicy = PairingPolicy()
     labels: Labels = Labels()
     train: Train = Train()
 

@@ -10,6 +10,7 @@ SELECT
   interaction_id AS chosen_id,
   unnest(other_ids) AS rejected_id,
   NULL AS edited,
-  CASE WHEN scale_min = 0 AND scale_max = 1 AND value BETWEEN 0 AND 1 THEN value END AS margin
+  CASE WHEN scale_min = 0 AND scale_max = 1 AND value BETWEEN 0 AND 1 THEN value END AS margin,
+  NULL AS refused
 FROM events
 WHERE signal = 'choice'

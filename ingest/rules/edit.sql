@@ -12,13 +12,14 @@ WITH texts AS (
   SELECT
     e.feedback_id, e.interaction_id, i.response,
     coalesce(i.response[-1].content, '') AS served,
-    CASE WHEN cardinality(e.placeholders) > 0
-      THEN numbered_as(e.text, to_json(e.placeholders), coalesce(to_json(i.placeholders), '{}'))
-      ELSE e.text
+    CASE WHEN cardinality(f.placeholders) > 0
+      THEN numbered_as(f.text, to_json(f.placeholders), coalesce(to_json(i.placeholders), '{}'))
+      ELSE f.text
     END AS edit
   FROM events AS e
-  LEFT JOIN interactions AS i USING (interaction_id)
-  WHERE e.signal = 'edit' AND e.text IS NOT NULL
+  JOIN feedback AS f USING (feedback_id)
+  LEFT JOIN interactions AS i ON e.interaction_id = i.interaction_id
+  WHERE e.signal = 'edit' AND f.text IS NOT NULL
 )
 SELECT
   feedback_id AS event_id,
@@ -33,5 +34,6 @@ SELECT
   )) AS edited,
   CASE WHEN greatest(strlen(edit), strlen(served)) BETWEEN 1 AND 20000 THEN
     levenshtein(edit, served) / greatest(strlen(edit), strlen(served))
-  END AS margin
+  END AS margin,
+  NULL AS refused
 FROM texts

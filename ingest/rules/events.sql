@@ -1,17 +1,22 @@
--- Not a rule. What rules read: `events`, the feedback that counts, and `served`, the interactions without their text.
--- Of an event that was changed the latest revision counts; one that was taken back does not.
-CREATE TEMP TABLE events AS
-SELECT feedback_id, interaction_id, other_ids, signal, value, scale_min, scale_max, text, placeholders, rater_id, event_time
-FROM (
-  SELECT *, row_number() OVER (PARTITION BY source, source_id ORDER BY revision DESC, feedback_id) AS age
-  FROM feedback
-)
-WHERE age = 1 AND NOT coalesce(retracted, false);
+-- Not a rule. What rules read: `events`, the feedback that counts, and `served`, the interactions without their text;
+-- both of the prompts that are `touched`. An event above its rater's cap is in `relevant` alone.
+CREATE TEMP TABLE relevant AS
+SELECT c.*, coalesce(j.suspicious, []) AS suspicious, coalesce(j.capped, false) AS capped
+FROM counted AS c
+LEFT JOIN judged AS j USING (feedback_id)
+WHERE getvariable('everything')
+  OR c.said IN (SELECT said FROM mentions SEMI JOIN touched USING (place))
+  OR c.said IN (FROM changed);
+
+CREATE TEMP VIEW events AS SELECT * FROM relevant WHERE NOT capped;
 
 CREATE TEMP TABLE served AS
-SELECT interaction_id, sibling_group, prompt_hash, response_hash, tools, shown, user_id, consent
-FROM interactions
-WHERE status IS DISTINCT FROM 'awaits_parent';  -- a prompt that is not whole yet compares with nothing
+SELECT
+  interaction_id, sibling_group, prompt_hash, response_hash, md5(tools) AS tools, shown, user_id, consent,
+  model_requested, sampling, finish_reason, file
+FROM placed_interactions
+WHERE hash(prompt_hash) IN (FROM touched)
+  AND status IS DISTINCT FROM 'awaits_parent';  -- a prompt that is not whole yet compares with nothing
 
 CREATE TEMP TABLE comparisons (
   rule VARCHAR,
@@ -19,5 +24,6 @@ CREATE TEMP TABLE comparisons (
   chosen_id VARCHAR,
   rejected_id VARCHAR,
   edited STRUCT(role VARCHAR, content VARCHAR, tool_calls VARCHAR, tool_call_id VARCHAR, name VARCHAR)[],
-  margin DOUBLE
+  margin DOUBLE,
+  refused VARCHAR
 );

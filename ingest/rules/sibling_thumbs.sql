@@ -29,11 +29,11 @@ unrated_texts AS (
   GROUP BY ALL
 )
 SELECT u.feedback_id AS event_id, u.interaction_id AS chosen_id, r.interaction_id AS rejected_id,
-       NULL AS edited, NULL AS margin
+       NULL AS edited, NULL AS margin, NULL AS refused
 FROM ups AS u
 JOIN (FROM down_texts UNION ALL FROM unrated_texts) AS r
   ON u.sibling_group = r.sibling_group AND u.response_hash <> r.response_hash
 UNION ALL
-SELECT d.feedback_id, c.interaction_id, d.interaction_id, NULL, NULL
+SELECT d.feedback_id, c.interaction_id, d.interaction_id, NULL, NULL, NULL
 FROM downs AS d
 JOIN up_texts AS c ON d.sibling_group = c.sibling_group AND d.response_hash <> c.response_hash

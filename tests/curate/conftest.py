@@ -15,6 +15,7 @@ from curate import recipe as recipes
 from curate import split
 from curate.apply import apply
 from curate.curation import Curation, curate
+from curate.rules import RULES
 from curate.statements import statement
 from ingest import schema, settings
 from ingest.lake import SCHEMAS, Lake
@@ -115,8 +116,8 @@ class Judged:
 
 
 def judge_triples(rows: Sequence[Row], recipe: recipes.Recipe | None = None) -> Judged:
-    """Run everything but the gate and the files over `rows`."""
-    recipe = recipe or recipes.Recipe()
+    """Run everything but the gate and the files over `rows`; without a recipe, by the default one of any strength."""
+    recipe = recipe or recipes.Recipe(rules=tuple(rule.name for rule in RULES if rule.name != "weak_signal"))
     connection = duckdb.connect(config={"threads": 1})
     try:
         connection.execute("SET TimeZone = 'UTC'")

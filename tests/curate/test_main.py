@@ -34,6 +34,7 @@ def test_run(tmp_path: Path) -> None:
         "truncated_response": 0,
         "too_long": 0,
         "missing_consent": 1,
+        "weak_signal": 0,
         "exact_duplicate": 0,
         "contradiction_minority": 0,
         "contradiction_tied": 0,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from curate.apply import SET_REASONS
+from curate.recipe import Recipe
 from curate.rules import BY_NAME, RULES, Rule
 from curate.statements import statement
 
@@ -41,6 +42,9 @@ EXAMPLES: list[tuple[str, str, dict[str, Any], bool]] = [
     ("missing_consent", "none stated", {"consent": None}, True),
     ("missing_consent", "refused", {"consent": "none"}, True),
     ("missing_consent", "given", {"consent": "training"}, False),
+    ("weak_signal", "asked for another", {"signal": "regenerate", "strength": "weak"}, True),
+    ("weak_signal", "strength unknown", {"strength": None}, True),
+    ("weak_signal", "thumbs of siblings", {"signal": "thumb", "strength": "medium"}, False),
 ]
 
 HASHES = {
@@ -49,6 +53,7 @@ HASHES = {
     "truncated_response@v1": "c72b1e1ca6c80ab6",
     "too_long@v1": "f3a05cac7da7e5e7",
     "missing_consent@v1": "d5b7177775a98e9a",
+    "weak_signal@v1": "2e6e54c63d62c3b4",
     "exact_duplicate@v1": "d3ede0275d325b67",
     "contradiction_minority@v1": "0425c34c98955633",
     "contradiction_tied@v1": "0425c34c98955633",
@@ -63,7 +68,7 @@ HASHES = {
 )
 def test_example(name: str, columns: dict[str, Any], dropped: bool) -> None:
     row = make_triple(**columns)
-    judged = judge_triples([row, *varied(2)])
+    judged = judge_triples([row, *varied(2)], Recipe())
     reasons = {reason: detail for reason, _, detail in judged.dropped.get(row["triple_id"], [])}
     assert (name in reasons) == dropped
     assert all(reasons.values()), "a reason says what was seen"

@@ -47,10 +47,14 @@ def test_run_and_status(workspace: Any, ingest: Any, interaction: Any, log: Any)
         "quarantined_by_reason": {"not_json": 1},
         "skipped_by_reason": {"duplicate": 1},
         "pending_bytes": 7,
-        "triples": {"total": 0, "new": 0, "removed": 0, "by_signal": {}},
+        "triples": {"total": 0, "new": 0, "removed": 0, "by_signal": {}, "contradicted": 0},
         "unpaired": {"total": 0},
         "orphans": 0,
+        "overdue_orphans": 0,
         "no_pair": {},
+        "no_pair_by_reason": {},
+        "comparisons_left_out": {},
+        "suspicious_events": {},
     }
     assert {name: summary[name] for name in expected} == expected
     assert "records = interactions + feedback + quarantined + skipped: 3 = 1 + 0 + 1 + 1" in first.stderr

@@ -79,7 +79,7 @@ def test_exactly_the_planted_malformed_lines_are_in_quarantine_with_their_reason
     assert sorted(rows) == sorted(expected)
 
 
-@pytest.mark.parametrize("rule", ["choice", "edit", "sibling_thumbs"])
+@pytest.mark.parametrize("rule", ["choice", "edit", "sibling_thumbs", "rating", "regenerate"])
 def test_every_rule_makes_exactly_the_triples_of_the_truth(
     rule: str, lake: duckdb.DuckDBPyConnection, truth: dict[str, Any]
 ) -> None:
