@@ -78,6 +78,13 @@ class Turn:
         """The id of the last call that was logged in this turn."""
         return self.ids[-1] if self.ids else None
 
+    def note(self, source_id: str, *, answered: bool) -> None:
+        """Keep the id of a call, or forget that of one that got no answer: nobody can say anything of it."""
+        if answered and source_id not in self.ids:
+            self.ids.append(source_id)
+        elif not answered and source_id in self.ids:
+            self.ids.remove(source_id)
+
     def log(self, request: Any, response: Any, *, status: int | None = 200, **stated: Unpack[Stated]) -> str:
         """Log one exchange of this turn and return its id."""
         return self.recorder.interaction(request, response, status=status, **stated)
@@ -129,7 +136,7 @@ class DeploymentLog:
         turn = _TURN.get()
         source_id = id or new_id("int")
         if turn is not None:
-            turn.ids.append(source_id)
+            turn.note(source_id, answered=status == 200 and not cut_off)
         self._put(
             "interaction",
             source_id,
@@ -187,6 +194,13 @@ class DeploymentLog:
         """Take back the feedback `event_id`, which was of this signal about this response."""
         rated["id"] = event_id
         return self._feedback(signal, target, rated, retracted=True)
+
+    def snapshot(self, value: object) -> msgspec.Raw | None:
+        """Return a value in JSON as it is now, for a later line; None for one that JSON cannot hold."""
+        try:
+            return msgspec.Raw(_ENCODER.encode(value))
+        except Exception:
+            return None
 
     def record(self, record: Mapping[str, object]) -> None:
         """Log one record of another format that Winnow reads, as it is."""
@@ -271,7 +285,7 @@ def _plain(value: object) -> object:
     dump = getattr(value, "model_dump", None)
     if dump is None or isinstance(value, type):
         raise TypeError(f"a {type(value).__name__} has no form in JSON")
-    return dump(mode="json")
+    return dump(mode="json", warnings=False)  # a server's own fields are no concern of the caller's
 
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)

@@ -1,7 +1,7 @@
 """Server-sent events: the objects of any API's stream, and the chat completion that its chunks spell."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ingest.errors import RecordError
@@ -82,9 +82,14 @@ def join(body: str, where: str) -> Fields:
     The result has `error` instead of `choices` when the stream says that it failed. Raises RecordError for an event
     that is no JSON object.
     """
+    return join_chunks(events(body, where), where)
+
+
+def join_chunks(chunks: Iterable[Fields], where: str) -> Fields:
+    """Return the chat completion that chunks spell, or what has the `error` that one of them says."""
     joined: dict[str, object] = {}
     choices: dict[int, _Choice] = {}
-    for chunk in events(body, where):
+    for chunk in chunks:
         if chunk.has("error"):
             return Fields({"error": chunk.values["error"]}, where)
         for key in ("id", "model", "created"):
