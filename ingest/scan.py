@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -92,7 +93,10 @@ class LogFile:
             yield from self._damaged(tail, last.end if last else start, settled=settled)
         elif tail is None or settled or self.stream.is_archive or (self.delimiter is None and is_whole(tail)):
             self.complete = True
-            yield from [read(tail)] if tail else []
+            if tail:
+                line = read(tail)
+                # What is torn here stands whole in the file, or in a copy of it, that was written further.
+                yield line if line.problem is None else replace(line, end=line.start)
         else:
             self.pending = tail.length
 

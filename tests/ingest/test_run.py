@@ -116,6 +116,19 @@ def test_a_torn_end_is_quarantined_once_the_file_has_settled(workspace: Any, int
     assert counts(workspace.run()) == (0, 0, 0, 0, 0, 0)
 
 
+def test_what_is_torn_in_one_copy_is_read_where_it_goes_on(workspace: Any, interaction: Make, log: Log) -> None:
+    """The copy that was cut sorts first; and a file that has settled may be written on, once its program is back."""
+    content = log(interaction(1), interaction(2))
+    for name, end in (("a.log", -50), ("b.log", None)):
+        (workspace.logs / name).write_bytes(content[:end])
+        os.utime(workspace.logs / name, (1, 1))
+    assert counts(workspace.run()) == (3, 3, 2, 0, 1, 0)
+    with (workspace.logs / "a.log").open("ab") as file:
+        file.write(content[-50:] + log(interaction(3)))
+    assert counts(workspace.run()) == (1, 1, 1, 0, 0, 0)
+    assert sorted(workspace.rows("interactions", "source_id")) == ["int-1", "int-2", "int-3"]
+
+
 def test_rotation_renames_and_compression_change_nothing(workspace: Any, interaction: Make, log: Log) -> None:
     path = workspace.logs / "app.log"
     content = log(*(interaction(i) for i in range(20)))
