@@ -10,11 +10,11 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -96,7 +96,7 @@ class LogFile:
             if tail:
                 line = read(tail)
                 # What is torn here stands whole in the file, or in a copy of it, that was written further.
-                yield line if line.problem is None else replace(line, end=line.start)
+                yield line if line.problem is None else msgspec.structs.replace(line, end=line.start)
         else:
             self.pending = tail.length
 
