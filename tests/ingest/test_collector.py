@@ -29,6 +29,7 @@ from ingest.log_files import LogFiles
 from ingest.otlp_requests import LOGS, TRACES
 from ingest.request_bodies import BodyLimits
 
+from .collector_process import lines, serving
 from .conftest import Workspace
 
 THUMB = {"signal": "thumb", "target": {"id": "int-1"}, "value": 1, "scale": [-1, 1]}
@@ -44,31 +45,12 @@ def spans(*found: dict[str, Any]) -> dict[str, Any]:
 SPAN = {"traceId": TRACE_ID, "spanId": SPAN_ID, "name": "chat m", "startTimeUnixNano": "1760000000000000000"}
 
 
-def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_bytes().splitlines()]
-
-
 @contextmanager
 def collecting(folder: Path, **settings: Any) -> Iterator[TestClient]:
     """Serve within this process."""
     collector = Collector(CollectorSettings(folder=folder, **settings))
     with TestClient(collector.application(), base_url="http://127.0.0.1:4318") as client:
         yield client
-
-
-@contextmanager
-def serving(folder: Path, *options: str) -> Iterator[tuple["subprocess.Popen[str]", int]]:
-    """Start the real service, and give its process and its port."""
-    command = [sys.executable, "-m", "ingest", "collect", "--port", "0", "--folder", str(folder), *options]
-    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        started = process.stderr.readline()
-        port = re.search(r":(\d+) into", started)
-        assert port, started + process.stderr.read()
-        try:
-            yield process, int(port[1])
-        finally:
-            process.kill()
 
 
 def test_feedback_is_in_the_file_when_it_is_answered(tmp_path: Path) -> None:
