@@ -19,6 +19,7 @@ from curate.counts import Counts, count
 from curate.recipe import Recipe
 from curate.rules import Reason, Rule
 from curate.statements import statement
+from ingest.erasure.snapshots import is_withdrawn
 from ingest.errors import LakeError
 from ingest.lake import Lake
 from ingest.schema import CANDIDATE
@@ -93,6 +94,11 @@ def _curate(
     digest = snapshot.content_hash(connection, folder, resolved)
     done = Curation(folder=settings.curated / digest[:12], published=False, counts=counts, offer=offer)
     if done.folder.is_dir():
+        if is_withdrawn(done.folder):
+            raise LakeError(
+                f"{done.folder} was withdrawn by an erasure, and the lake gives the same again: somebody brought back "
+                "who was erased. Run `python -m ingest erase` for them again."
+            )
         snapshot.point_latest(settings.curated, done.folder.name)
         return done
     progress("report")

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.statements import statement
+from ingest.erasure.snapshots import name_successor
 from ingest.errors import LakeBusyError, SettingsError
 from ingest.schema import CURATED, DROPPED, SCHEMA_VERSION, canonical_json
 
@@ -146,11 +147,12 @@ def publish(folder: Path, place: Path) -> None:
 
 
 def point_latest(curated: Path, name: str) -> None:
-    """Move the link `latest` to the snapshot `name`, atomically."""
+    """Move the link `latest` to the snapshot `name`, atomically; snapshots withdrawn by an erasure name it, too."""
     new = curated / ".latest-new"
     new.unlink(missing_ok=True)
     new.symlink_to(name)
     new.replace(curated / "latest")
+    name_successor(curated, name)
     _sync_folder(curated)
 
 

@@ -3,6 +3,7 @@
     python -m ingest run [--config winnow.toml] [--max-seconds N] [--wait-seconds N]   read everything new
     python -m ingest status [--config winnow.toml]   what was read, from where, and what waits
     python -m ingest collect [--folder data/raw]     take traces and feedback over HTTP until it is stopped
+    python -m ingest erase --user ID                 remove a user from everything that Winnow wrote, with proof
 
 Reads winnow.toml and what it names, writes the lake. One JSON line on stdout; progress and tables on stderr.
 """
@@ -85,6 +86,27 @@ def collect(given: argparse.Namespace) -> None:
     _print_data(collector.serve(settings, given.host, given.port))
 
 
+def erase(given: argparse.Namespace) -> None:
+    """Erase a user: rows, labels and snapshots, with proof; later runs skip what the logs still hold of them."""
+    from ingest import settings
+    from ingest.erase import STEPS
+    from ingest.erase import erase as erase_user
+
+    console = _console()
+    steps = [*STEPS]
+    done = erase_user(
+        settings.load(given.config),
+        user=given.user,
+        pseudonym=given.pseudonym,
+        dry_run=given.dry_run,
+        progress=lambda step: console.print(f"erase {steps.index(step) + 1}/{len(steps)}: {step}", highlight=False),
+    )
+    console.print(done.table())
+    for remark in done.remarks():
+        console.print(remark, soft_wrap=True, highlight=False)
+    _print_data(done.summary())
+
+
 def _parser() -> argparse.ArgumentParser:
     """Return the command line: every command with its options."""
     parser = argparse.ArgumentParser(prog="python -m ingest", description="Logs in, lake out.", epilog=EPILOG)
@@ -111,6 +133,10 @@ def _parser() -> argparse.ArgumentParser:
         "--folder", type=Path, default=Path("data/raw"), help="where log files go; default data/raw"
     )
     collecting.add_argument("--token-file", type=Path, metavar="FILE", help="holds the bearer token that senders need")
+    command = _add(commands, erase)
+    command.add_argument("--user", metavar="ID", help="the user as the logs name them")
+    command.add_argument("--pseudonym", metavar="u:...", help="the user as the lake names them")
+    command.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
     return parser
 
 

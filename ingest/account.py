@@ -50,6 +50,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "pending_bytes": sum(summary.pending.values()),
         "awaiting_parent": None if summary.paired is None else summary.awaiting_parent,
         **_pairing_json(summary.paired),
+        **({"erasure": summary.erasure.summary()} if summary.erasure else {}),
         "seconds": summary.seconds,
     }
 

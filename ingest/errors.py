@@ -12,6 +12,7 @@
     ├── RuleError           a rule gave NULL, or dropped everything
     ├── GateError           a validation suite failed: nothing was published
     ├── StoreError          the label store refused or failed
+    ├── ErasureError        what a user said is still somewhere after an erasure
     └── TrainingError       a training run must not start or go on
         ├── PreflightError  the data would have to be damaged to be trained on
         └── ResumeError     the checkpoint belongs to other data or another configuration
@@ -103,6 +104,12 @@ class StoreError(WinnowError):
     """The label store refused or failed an operation."""
 
     exit_code = 8
+
+
+class ErasureError(WinnowError):
+    """After an erasure, files still hold what the user said."""
+
+    exit_code = 13
 
 
 class TrainingError(WinnowError):

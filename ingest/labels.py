@@ -21,6 +21,8 @@ from ingest.schema import LABEL_EVENT_COLUMNS, content_id
 
 SOURCE: Final = "labels"
 READER: Final = "label@1"
+ERASURE: Final = "erasure"
+"""Table of the store's erasures (`ingest.erasure.label_store`)."""
 
 _EVENTS: Final = sa.text(
     f"SELECT {', '.join(f'e.{column}' for column in LABEL_EVENT_COLUMNS)}, "
@@ -28,6 +30,9 @@ _EVENTS: Final = sa.text(
     "LEFT JOIN event AS v ON v.event_id = e.retracts WHERE e.seq >= :start ORDER BY e.seq"
 )
 _FIRST: Final = sa.text("SELECT event_id FROM event ORDER BY seq LIMIT 1")
+_FIRST_EVER: Final = sa.text(
+    f"SELECT min(first_event_id) FROM {ERASURE}"  # every row has the same
+)
 
 _SIGNALS: Final = {"left": "label", "right": "label", "tie": "tie", "both_bad": "both_bad"}
 """Verdict -> signal; a skip has none."""
@@ -68,7 +73,7 @@ def opened(url: str) -> Iterator[LabelStore | None]:
     """
     try:
         address = sa.make_url(url)
-        if _is_absent(address):
+        if is_absent(address):
             yield None
             return
         engine = sa.create_engine(address)
@@ -80,8 +85,7 @@ def opened(url: str) -> Iterator[LabelStore | None]:
                 connection.execute(sa.text("PRAGMA query_only = ON"))
             else:
                 connection.execution_options(postgresql_readonly=True)
-            exists = sa.inspect(connection).has_table("event")
-            first = connection.execute(_FIRST).scalar() if exists else None
+            first = first_event(connection)
             yield LabelStore(connection, str(first)) if first is not None else None
     except SQLAlchemyError as error:
         place = address.render_as_string(hide_password=True)
@@ -90,7 +94,14 @@ def opened(url: str) -> Iterator[LabelStore | None]:
         engine.dispose()
 
 
-def _is_absent(address: sa.URL) -> bool:
+def first_event(connection: sa.Connection) -> object:
+    """Return the id of the event with which the store began, even if it was erased since; None where it has none."""
+    tables = sa.inspect(connection)
+    first = connection.execute(_FIRST_EVER).scalar() if tables.has_table(ERASURE) else None
+    return first or (connection.execute(_FIRST).scalar() if tables.has_table("event") else None)
+
+
+def is_absent(address: sa.URL) -> bool:
     """Return whether `address` is a SQLite file that is not there: connecting would make it."""
     return address.get_backend_name() == "sqlite" and not (address.database and Path(address.database).is_file())
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ingest import labels, pairing, scan, threads, withheld
 from ingest.batch import Batch, Tally
@@ -30,6 +30,9 @@ from ingest.scan import LogFile
 from ingest.settings import Settings, Source
 from ingest.stop import Stop
 from ingest.subjects import Subjects
+
+if TYPE_CHECKING:
+    from ingest.erase import Erasure
 
 RECENT_LINES: Final = 8
 """So many last lines of a file are kept, to recognise it by what stands before its position."""
@@ -64,6 +67,8 @@ class Summary:
     """When time alone gives the next run work, in seconds since 1970: the first pending file settles."""
     stopped: str | None = None
     """Why the run left work for the next one: "max_seconds" or a signal's name; None where it did all there was."""
+    erasure: "Erasure | None" = None
+    """What was erased besides: an interrupted erasure, or rows that turned out to belong to an erased user."""
     seconds: float = 0.0
 
     def totals(self) -> dict[str, int]:
@@ -118,6 +123,10 @@ def run(
             reading.read_labels()
         reading.commit()
         summary = reading.summary
+        if subjects.pending:
+            from ingest import erase  # what few runs need, at the cost of none
+
+            summary.erasure = erase.complete(settings, lake, subjects, run_id)
         if not reading.stopping():
             summary.completed, summary.awaiting_parent = threads.complete(lake)
             summary.paired = pairing.build(lake, run_id, settings.pairing)

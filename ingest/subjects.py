@@ -4,8 +4,9 @@ Reads and appends to `subjects.jsonl` in the folder of the pseudonym key, mode 0
 line of an erasure, and runs that read the raw logs again append what they recognise. A line is a JSON object:
 
     {"erasure": id, "time": ISO 8601, "users": [pseudonym], "conversations": [digest], "responses": [digest],
-     "lines": [digest]}                                     who was erased, and what is known to be theirs
-    {"erasure": id, "time": ISO 8601, "removed": {place: count}, "proof": {...}}          an erasure that was proven
+     "lines": [digest]}
+    {"erasure": id, "time": ISO 8601, ..., "began": true}                         an erasure begins
+    {"erasure": id, "time": ISO 8601, "removed": {place: count}, "proof": {...}}  it ended, and was proven
 
 Digests are keyed (HMAC-SHA256 with the pseudonym key) hashes of ids; no line holds a text or a source's own id.
 """
@@ -27,7 +28,7 @@ from ingest.schema import canonical_json, interaction_id
 
 REASON: Final = "erased"
 """Of records that are skipped because their user was erased."""
-_PSEUDONYM: Final = re.compile("u:[0-9a-f]{32}")
+PSEUDONYM: Final = re.compile("u:[0-9a-f]{32}")
 KINDS: Final = ("users", "conversations", "responses", "lines")
 
 
@@ -68,10 +69,14 @@ class Subjects:
         self.pseudonyms = pseudonyms
         self.erased = Scope()
         """Of all erasures so far."""
-        self.grown = Scope()
-        """What was recognised as an erased user's by `interactions`: the lake may hold earlier rows of it."""
         self._stored = Scope()
-        for entry in _entries(path):
+        entries = _entries(path)
+        last = max((index for index, entry in enumerate(entries) if "removed" in entry), default=-1)
+        self.pending = last < len(entries) - 1
+        """Whether something was named since the last erasure that was proven: the lake may hold rows of it."""
+        self.interrupted = any("began" in entry for entry in entries[last + 1 :])
+        """Whether an erasure began and did not end: every place may hold something."""
+        for entry in entries:
             self._stored.add(Scope(*(set(entry.get(kind, ())) for kind in KINDS)))
         self.erased.add(self._stored)
 
@@ -95,6 +100,7 @@ class Subjects:
             time = datetime.now(UTC).isoformat(timespec="seconds")
             _append(self.path, {"erasure": erasure, "time": time, **values, **more})
             self._stored.add(new)
+            self.pending = "removed" not in more
 
     def interactions(self, rows: pa.Table) -> list[bool]:
         """Return for each row of `interactions` whether it is an erased user's, and note what belongs to it.
@@ -120,7 +126,6 @@ class Subjects:
             if not more:
                 return found
             self.erased.add(more)
-            self.grown.add(more)
 
     def _places(
         self, key: str, source: str, user: str | None, conversation: str | None, parent: str | None
@@ -148,7 +153,7 @@ class Subjects:
         if not self.erased:
             return [False] * rows.num_rows
         return [
-            not self.erased.users.isdisjoint(_PSEUDONYM.findall(raw or "")) or self.line(key) in self.erased.lines
+            not self.erased.users.isdisjoint(PSEUDONYM.findall(raw or "")) or self.line(key) in self.erased.lines
             for raw, key in zip(rows["raw"].to_pylist(), rows["quarantine_id"].to_pylist(), strict=True)
         ]
 

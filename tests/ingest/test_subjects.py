@@ -86,14 +86,15 @@ def test_the_ledger_is_private_and_holds_no_id(workspace: Any, subjects: Subject
     workspace.run()
     path: Path = workspace.settings.subjects
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    first, second = (json.loads(line) for line in path.read_text().splitlines())
+    first, second, ended = (json.loads(line) for line in path.read_text().splitlines())
     assert (first["erasure"], first["users"]) == ("e1", [subjects.pseudonyms.of("ann")])
     assert [len(second[kind]) for kind in ("conversations", "responses")] == [1, 1]
+    assert ended["removed"] == {}  # the lake held nothing of it
     assert not any(word in path.read_text() for word in ("ann", "conv-1", "int-1", "app"))
     again = ledger(workspace)
     assert again.erased.responses == set(second["responses"])
     again.save("e2")
-    assert len(path.read_text().splitlines()) == 2
+    assert len(path.read_text().splitlines()) == 3
 
 
 def test_a_line_that_a_kill_cut_is_written_over(workspace: Any, subjects: Subjects) -> None:
