@@ -1,116 +1,69 @@
 """Personal data and secrets in text -> placeholders, before anything is written.
 
-One vectorised pass in Polars finds the texts that may hold any (`suspects`); only their records go through
-`Placeholders`, which checks every candidate (checksums, address syntax, country lengths) and puts `<EMAIL_1>` in its
-place. Numbers count up over a record, and the same value gets the same number, so that a text stays coherent. A keyed
-digest of each value says which placeholders of several records are one value (`ingest.numbering`).
+Narrow patterns, one or a few per kind, run over many texts at once in Polars (`suspects`). Only texts that one of them
+meets are searched, and only for that kind (`ingest.credentials`, `ingest.personal`): every candidate is checked, by
+checksum, address syntax or numbering plan. `Placeholders` puts `<EMAIL_1>` in place of what was found. Numbers count up
+over a record, and the same value gets the same number, so that a text stays coherent. A keyed digest of each value says
+which placeholders of several records are one value (`ingest.numbering`).
 
 Kinds: EMAIL, PHONE, IP (v4 and v6), CARD (Luhn and issuer), IBAN (length and mod 97), CREDENTIALS (user and password in
-a URL), API_KEY (kinds named below, JSON web tokens), PRIVATE_KEY (PEM). Names and addresses of people are not found.
+a URL), API_KEY (known services, JSON web tokens), SECRET (what is called a password or token and looks like chance),
+PRIVATE_KEY (PEM). Names and addresses of people are not found (docs/privacy.md).
 """
 
 import ipaddress
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
-Span = tuple[int, int]
-Finder = Callable[[str], Iterator[Span]]
+from ingest import credentials, personal
+from ingest.credentials import Span
+from ingest.personal import without
 
-_START: Final = r"(?:(?<![\w])|(?<=\\[nrtbf]))"
-"""No word before; the letter of a JSON escape, as in the raw line of a quarantined record, is none."""
 
-_EMAIL_DOMAIN: Final = re.compile(
-    r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+(?!(?:png|jpe?g|gif|svg|webp)(?![^\W_]))[^\W\d_]{2,24}(?![^\W_])"
-)
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/@:\"'<>\\]*:[^\s/@\"'<>\\]+(?=@[^\s@])")
-_PRIVATE_KEY: Final = re.compile(
-    r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
-    # The body ends where the next line of armour begins: no text is searched once for every BEGIN in it.
-    r"(?:(?:[^-]|-(?!----(?:BEGIN|END) )){0,20000}+-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
-    r"|[A-Za-z0-9+/=\s\\:,-]*)"
-)
-_API_KEY: Final = re.compile(
-    _START + r"(?:"
-    r"sk-(?=[A-Za-z_-]{0,64}[0-9])[A-Za-z0-9_-]{16,}"  # OpenAI, Anthropic (sk-ant-), OpenRouter
-    r"|(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"  # AWS access key id
-    r"|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"
-    r"|glpat-[A-Za-z0-9_-]{20,}"
-    r"|xox[abeoprs]-[A-Za-z0-9-]{10,}"  # Slack
-    r"|AIza[A-Za-z0-9_-]{35}"  # Google
-    r"|hf_[A-Za-z0-9]{30,}"
-    r"|[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"  # Stripe
-    # JSON web token; bounded, and its signature optional, so that no text is searched once for every "eyJ" in it
-    r"|eyJ[A-Za-z0-9_-]{8,2048}+\.eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*)?"
-    r")"
-)
-_IPV4: Final = re.compile(_START + r"(?<![.\-#])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9]|-[0-9])")
-_IPV6: Final = re.compile(_START + r"(?<![:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?<=::))(?![\w:])")
-_IBAN: Final = re.compile(_START + r"[A-Za-z]{2}[0-9]{2}(?:[ \xa0\u202f-]?[A-Za-z0-9]){11,30}")
-_DIGITS: Final = re.compile(_START + r"(?<![.,#$€£-])[0-9](?:[ \xa0\u202f-]?[0-9]){12,}+")
-_DOTTED_CARD: Final = re.compile(
-    _START + r"(?<![.,#$€£-])(?:[0-9]{4}(?:\.[0-9]{4}){3}|[0-9]{4}\.[0-9]{6}\.[0-9]{5})(?!\.?[0-9])"
-)
-_GROUP: Final = re.compile("[0-9]+")
-# Digits are parted by plain, no-break (A0) and narrow no-break (202F) spaces.
-_PHONE: Final = re.compile(
-    r"(?:(?<![\w.+#])|(?<=\\[nrtbf]))\+[1-9](?:[ \xa0\u202f.()/-]{0,2}[0-9]){6,14}(?![\w])"  # international
-    r"|" + _START + r"(?<![.,#$€£/-])(?:"
-    r"(?:1[ \xa0\u202f.-])?(?:\([2-9][0-9]{2}\)[ \xa0\u202f]?|[2-9][0-9]{2}[ \xa0\u202f.-])"
-    r"[2-9][0-9]{2}[ \xa0\u202f.-][0-9]{4}"  # North America
-    r"|00[1-9](?:[ \xa0\u202f.()/-]{0,2}[0-9]){7,13}"
-    r"|0[1-9][0-9]{1,4}[ \xa0\u202f/-][0-9]{3,4}(?:[ \xa0\u202f-][0-9]{2,4}){1,2}"  # national, with its trunk prefix
-    r"|(?<=\()[2-9][0-9]{2}\)[ \xa0\u202f]?[2-9][0-9]{2}[ \xa0\u202f.-][0-9]{4}"
-    r")(?![\w]|[.,/-][0-9])"
-)
-_CUED_PHONE: Final = re.compile(
-    r"(?i)\b(?:phone|telephone|tel|mobile|cell|whatsapp|call|text|sms|ring|reach|dial)\b[^0-9+\n]{0,24}"
-    r"(?P<number>\(?[0-9](?:[ \xa0\u202f.()-]{0,2}[0-9]){6,14})(?![\w%]|[.,:/-][0-9])"
-)
-_DATE: Final = re.compile(r"^(?:19|20)[0-9]{2}[-. ](?:0[1-9]|1[0-2])[-. ](?:0[1-9]|[12][0-9]|3[01])")
+@dataclass(frozen=True)
+class Kind:
+    """One kind of what is redacted."""
 
-_GATE: Final = "|".join(
-    (
-        r"[\w.%+'-]@[\w]",
-        r"://[^\s/@]*:[^\s/@]+@",
-        r"-----BEGIN ",
-        r"sk-|AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|AIza|hf_|[rs]k_(?:live|test)_|eyJ",
-        r"[0-9A-Fa-f]:[0-9A-Fa-f]{0,4}:|::[0-9A-Fa-f]",
-        r"[0-9](?:[ \x{a0}\x{202f}.()/-]{0,2}[0-9]){6}",
-        r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.",
-        r"[A-Za-z]{2}[0-9]{2}(?:[ \x{a0}\x{202f}-]?[A-Za-z0-9]){11}",
-        r"<[A-Z_]+_[0-9]+>",
-        r"\\u00",  # an escape within JSON text may hide any of these
-    )
-)
-"""Whatever a finder below accepts, this matches (a test draws examples of every kind)."""
+    name: str
+    """In placeholders; in lower case, in counts."""
+    gates: tuple[str, ...]
+    """Patterns in Rust's syntax; whatever `find` accepts, one of them matches."""
+    find: Callable[[str], Iterator[Span]]
+    """Yields spans, without overlaps."""
+    has_digits: bool = False
+    """Whether `personal.DIGITS_GATE` matches, too: it is asked once for all these kinds."""
 
-_IBAN_LENGTHS: Final = {
-    country: int(length)
-    for length, countries in {
-        "15": "NO", "16": "BE", "18": "DK FO FI GL NL SD", "19": "MK SI", "20": "AT BA EE KZ LT LU MN XK",
-        "21": "CH HR LI LV", "22": "BG BH CR DE GB GE IE ME RS VA", "23": "AE GI IL IQ OM SO TL",
-        "24": "AD CZ DZ ES MD PK RO SA SE SK TN VG", "25": "LY PT ST", "26": "IS TR", "27": "BI DJ FR GR IT MC MR SM",
-        "28": "AL AZ BY CY DO GT HU LB NI PL SV", "29": "BR EG PS QA UA", "30": "JO KW MU YE", "31": "MT SC",
-        "32": "LC", "33": "RU",
-    }.items()
-    for country in countries.split()
-}  # fmt: skip
-"""Country -> characters of an IBAN (SWIFT IBAN registry)."""
 
-_CARDS: Final = re.compile(
-    r"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})"  # Visa
-    r"|(?:5[1-5][0-9]{2}|222[1-9]|22[3-9][0-9]|2[3-6][0-9]{2}|27[01][0-9]|2720)[0-9]{12}"  # Mastercard
-    r"|3[47][0-9]{13}"  # American Express
-    r"|3(?:0[0-5]|[68][0-9])[0-9]{11}"  # Diners
-    r"|(?:6011|65[0-9]{2}|64[4-9][0-9])[0-9]{12,15}"  # Discover
-    r"|35[0-9]{14}"  # JCB
-    r"|62[0-9]{14,17}"  # UnionPay
+KINDS: Final = (
+    Kind("PRIVATE_KEY", credentials.PRIVATE_KEY_GATES, credentials.private_keys),
+    Kind("CREDENTIALS", credentials.URL_GATES, credentials.url_credentials),
+    Kind("API_KEY", credentials.KEY_GATES, credentials.keys),
+    Kind("SECRET", credentials.SECRET_GATES, credentials.secrets),
+    Kind("EMAIL", personal.EMAIL_GATES, personal.emails),
+    Kind("IBAN", personal.IBAN_GATES, personal.ibans, has_digits=True),
+    Kind("CARD", personal.CARD_GATES, personal.cards, has_digits=True),
+    Kind("IP", personal.IP_GATES, personal.ips),
+    Kind("PHONE", personal.PHONE_GATES, personal.phones, has_digits=True),
 )
+"""In order of priority: of two kinds in one place the earlier wins."""
+
+PLACEHOLDER: Final = re.compile(f"<((?:{'|'.join(kind.name for kind in KINDS)})_[1-9][0-9]{{0,8}})>")
+"""A placeholder. One that stands in a text before redaction is a value like any other, and gets a number of its own."""
+_PLACEHOLDER_GATE: Final = "<[A-Z_]{2,11}_[0-9]"
+_ESCAPE_GATE: Final = r"\\u00[2-7Aa]|\\u202[fF]|\\/"
+"""An escape in JSON text, which may hide anything."""
+
+_GATES: Final = {kind.name: re.compile("|".join(kind.gates)) for kind in KINDS}
+SHORT: Final = 1000
+"""Characters of a text that Python's own `re` searches before Polars has begun."""
+CACHED_CHARACTERS: Final = 16_000_000
+"""So much text, at most, is remembered with what was found in it: prompts repeat all earlier turns."""
 
 
 USER_KEYS: Final = (
@@ -145,138 +98,76 @@ def _unescaped(escape: re.Match[str]) -> str:
     return escape.group() if character in '"\\\x7f' else character
 
 
-def _every(pattern: re.Pattern[str]) -> Finder:
-    return lambda text: (found.span() for found in pattern.finditer(text))
-
-
-def _without(text: str, spans: Iterable[Span]) -> str:
-    """Return `text` with NUL over every span: the next pattern finds what stands beside it, and nothing within."""
-    parts, position = [], 0
-    for start, end in sorted(spans):
-        parts += [text[position:start], "\0" * (end - start)]
-        position = end
-    return "".join([*parts, text[position:]]) if parts else text
-
-
-def _emails(text: str) -> Iterator[Span]:
-    """Yield addresses from their domains leftwards, whatever the length of what stands before the @."""
-    position = 0
-    for found in _EMAIL_DOMAIN.finditer(text):
-        start = found.start()
-        while start > position and (text[start - 1].isalnum() or text[start - 1] in "_.%+'-"):
-            start -= 1
-        if start < found.start():
-            yield start, found.end()
-            position = found.end()
-
-
-def _ips(text: str) -> Iterator[Span]:
-    """Yield addresses that may name a person's machine: not loopback, unspecified or a netmask."""
-    rest = _without(text, [found.span() for found in _IPV4.finditer(text)])
-    for found in (*_IPV4.finditer(text), *_IPV6.finditer(rest)):
-        try:
-            address = ipaddress.ip_address(found.group())
-        except ValueError:
-            continue
-        # Names in code such as ab::cd are addresses by syntax alone.
-        code = address.version == 6 and (found.group().count(":") < 3 and not re.search("[0-9]", found.group()))
-        netmask = address.version == 4 and address.is_reserved
-        if not (address.is_loopback or address.is_unspecified or netmask or code):
-            yield found.span()
-
-
-def _ibans(text: str) -> Iterator[Span]:
-    for found in _IBAN.finditer(text):
-        length = _IBAN_LENGTHS.get(found.group()[:2].upper())
-        positions = [i for i in range(*found.span()) if text[i].isalnum()]
-        if length is None or len(positions) < length:
-            continue
-        end = positions[length - 1] + 1
-        code = "".join(text[i] for i in positions[:length]).upper()
-        whole = end == len(text) or not text[end].isalnum()
-        if whole and int("".join(str(int(c, 36)) for c in code[4:] + code[:4])) % 97 == 1:
-            yield found.start(), end
-
-
-def _cards(text: str) -> Iterator[Span]:
-    """Yield card numbers, also where other groups of digits (an expiry date) stand right before or behind."""
-    dotted = [found.span() for found in _DOTTED_CARD.finditer(text) if _is_card(text, *found.span())]
-    yield from dotted
-    text = _without(text, dotted)
-    for found in _DIGITS.finditer(text):
-        groups = [group.span() for group in _GROUP.finditer(text, *found.span())]
-        first = 0
-        while first < len(groups):
-            start = groups[first][0]
-            ends = [end for end in _card_ends(groups, first) if _is_card(text, start, end)]
-            if ends:
-                yield start, ends[-1]
-            first += 1
-            while ends and first < len(groups) and groups[first][1] <= ends[-1]:
-                first += 1
-
-
-def _card_ends(groups: Sequence[Span], first: int) -> Iterator[int]:
-    """Yield where groups of digits from `first` on have, together, as many digits as a card number."""
-    digits = 0
-    for start, end in groups[first : first + 19]:
-        digits += end - start
-        if digits > 19:
-            return
-        if digits >= 13:
-            yield end
-
-
-def _is_card(text: str, start: int, end: int) -> bool:
-    """Return whether a card number stands exactly there: an issuer's prefix, its length, and Luhn's check digit."""
-    if end < len(text) and (text[end].isalnum() or text[end] == "_"):
-        return False
-    digits = re.sub("[^0-9]", "", text[start:end])
-    if not _CARDS.fullmatch(digits):
-        return False
-    doubled = (int(d) * (1 + i % 2) for i, d in enumerate(reversed(digits)))
-    return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
-
-
-def _phones(text: str) -> Iterator[Span]:
-    for found in _PHONE.finditer(text):
-        yield found.span()
-    for found in _CUED_PHONE.finditer(_without(text, [found.span() for found in _PHONE.finditer(text)])):
-        if not _DATE.match(found["number"]):
-            yield found.span("number")
-
-
-FINDERS: Final[tuple[tuple[str, Finder], ...]] = (
-    ("PRIVATE_KEY", _every(_PRIVATE_KEY)),
-    ("CREDENTIALS", _every(_CREDENTIALS)),
-    ("API_KEY", _every(_API_KEY)),
-    ("EMAIL", _emails),
-    ("IBAN", _ibans),
-    ("CARD", _cards),
-    ("IP", _ips),
-    ("PHONE", _phones),
-)
-"""Kind -> what finds it, without overlaps. Of two kinds in one place the earlier wins."""
-
-PLACEHOLDER: Final = re.compile(f"<((?:{'|'.join(kind for kind, _ in FINDERS)})_[1-9][0-9]{{0,8}})>")
-"""A placeholder. One that stands in a text before redaction is a value like any other, and gets a number of its own."""
+_found: dict[str, tuple[tuple[int, int, str], ...]] = {}
+_found_characters = 0
 
 
 def suspects(texts: Sequence[str]) -> list[bool]:
-    """Return, for each text, whether it may hold anything to redact; false is certain."""
+    """Return, for each text, whether it holds anything to redact; of JSON text, whether it may; false is certain."""
     series = pl.Series(texts, dtype=pl.String)
-    return series.str.contains(_GATE).to_list()
+    suspect = [False] * len(texts)
+    for row, kinds in _gated(series).items():
+        suspect[row] = _is_json(texts[row]) or bool(_remembered(texts[row], kinds))
+    for row in series.str.contains(_ESCAPE_GATE).arg_true():
+        suspect[row] = suspect[row] or _is_json(texts[row])
+    return suspect
 
 
 def find(text: str) -> list[tuple[int, int, str]]:
     """Return (start, end, kind) of everything to redact in `text`, in order and without overlaps."""
+    if (found := _found.get(text)) is not None:
+        return list(found)
+    if len(text) > SHORT:
+        kinds: Sequence[Kind] = _gated(pl.Series([text], dtype=pl.String)).get(0, ())
+    else:
+        kinds = [kind for kind in KINDS if _GATES[kind.name].search(text)]
+    return list(_remembered(text, kinds))
+
+
+def _gated(series: pl.Series) -> Mapping[int, list[Kind]]:
+    """Return row -> kinds that its text may hold, in order of priority; [] stands for placeholders alone."""
+    found: dict[int, list[Kind]] = {row: [] for row in series.str.contains(_PLACEHOLDER_GATE).arg_true()}
+    with_digits = series.str.contains(personal.DIGITS_GATE).arg_true()
+    numbers = series.gather(with_digits)
+    for kind in KINDS:
+        searched = numbers if kind.has_digits else series
+        passed = [searched.str.contains(gate).arg_true() for gate in kind.gates]
+        rows = pl.concat(passed).unique()
+        for row in with_digits.gather(rows) if kind.has_digits else rows:
+            found.setdefault(row, []).append(kind)
+    return found
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip()[:1] in ("{", "[", '"')
+
+
+def _remembered(text: str, kinds: Sequence[Kind]) -> tuple[tuple[int, int, str], ...]:
+    """Return what `_search` does, which has looked at a text that repeats already."""
+    global _found_characters  # noqa: PLW0603 - a cache
+    if text not in _found:
+        if _found_characters > CACHED_CHARACTERS:
+            forget()
+        _found[text] = _search(text, kinds)
+        _found_characters += len(text) + 100
+    return _found[text]
+
+
+def forget() -> None:
+    """Drop what is remembered of texts."""
+    global _found_characters  # noqa: PLW0603
+    _found.clear()
+    _found_characters = 0
+
+
+def _search(text: str, kinds: Iterable[Kind]) -> tuple[tuple[int, int, str], ...]:
     taken = [(*found.span(), found[1].rsplit("_", 1)[0]) for found in PLACEHOLDER.finditer(text)]
-    text = _without(text, [(start, end) for start, end, _ in taken])
-    for kind, finder in FINDERS:
-        spans = list(finder(text))
-        taken += [(start, end, kind) for start, end in spans]
-        text = _without(text, spans)
-    return sorted(taken)
+    text = without(text, [(start, end) for start, end, _ in taken])
+    for kind in kinds:
+        if spans := list(kind.find(text)):
+            taken += [(start, end, kind.name) for start, end in spans]
+            text = without(text, spans)
+    return tuple(sorted(taken))
 
 
 def canonical(kind: str, value: str) -> str:
@@ -313,8 +204,11 @@ class Placeholders:
 
     def text(self, text: str) -> str:
         """Return `text` with placeholders."""
+        return self._replaced(text, find(text))
+
+    def _replaced(self, text: str, spans: Sequence[tuple[int, int, str]]) -> str:
         parts, position = [], 0
-        for start, end, kind in find(text):
+        for start, end, kind in spans:
             parts += [text[position:start], self._placeholder(kind, text[start:end])]
             position = end
         return "".join([*parts, text[position:]]) if parts else text
@@ -359,6 +253,18 @@ class Placeholders:
             return self._user(value)
         if self._pseudonym and key in ("user", "rater") and isinstance(value, dict):
             return {self.text(k): self._user(v) if k == "id" else self._member(k, v) for k, v in value.items()}
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            return self._named(key, value)
+        return self._json(value)
+
+    def _named(self, key: str, value: str | int) -> object:
+        """Return the redacted value of a key, which may say what it is: a password, a phone number."""
+        text = str(value)
+        if personal.CUE.search(key) or credentials.SECRET_NAME.search(key):
+            cue = f"{key}: "
+            spans = [span for span in find(cue + text) if span[0] >= len(cue)]
+            if spans and not find(text):
+                return self._replaced(cue + text, spans).removeprefix(cue)
         return self._json(value)
 
     def _user(self, value: object) -> object:
