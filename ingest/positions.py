@@ -70,8 +70,9 @@ class Positions:
         with lake.database() as connection:
             lake.view(connection, "files")
             rows = connection.execute(
+                # A piece that is only a torn line begins and ends where the one before it ended.
                 "SELECT source, path, file_id, head, tail, tail_bytes, read_to, stored_bytes, stored_mtime_ns "
-                "FROM files ORDER BY ingest_time, read_to"
+                "FROM files ORDER BY ingest_time, read_to, read_from"
             ).fetchall()
         for source, path, file_id, head, tail, tail_bytes, read_to, stored_bytes, mtime_ns in rows:
             known = positions._by_head.setdefault((source, head), {})

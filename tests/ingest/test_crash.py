@@ -1,11 +1,6 @@
-"""Runs that are killed, for real and anywhere, leave a lake that the next run completes."""
+"""Runs that end between any two commits leave a lake that the next run completes; real kills are in test_kills.py."""
 
 import gzip
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,20 +12,9 @@ from ingest import batch
 Make = Callable[..., dict[str, Any]]
 Log = Callable[..., bytes]
 
-CONFIG = """
-lake = "lake"
-[[sources]]
-name = "app"
-path = "logs/*"
-[limits]
-commit_bytes = 40000
-[labels]
-url = "sqlite:///labels.db"
-"""
-
 
 def fill(workspace: Any, interaction: Make, thumb: Make, log: Log) -> None:
-    """Write 140 interactions, 60 of them in two files, 40 thumbs and 4 bad lines in 4 files; settings as in CONFIG."""
+    """Write 140 interactions, 60 of them in two files, 40 thumbs and 4 bad lines in 4 files."""
     for number in range(4):
         records = [interaction(i, answer="x" * (i % 90)) for i in range(number * 30, number * 30 + 50)]
         content = log(*records, *(thumb(i, i) for i in range(number * 10, number * 10 + 10))) + b'{"torn":"\n'
@@ -39,7 +23,6 @@ def fill(workspace: Any, interaction: Make, thumb: Make, log: Log) -> None:
         if number % 2:
             path.with_suffix(".jsonl.gz").write_bytes(gzip.compress(content))
             path.unlink()
-    (workspace.root / "winnow.toml").write_text(CONFIG)
     workspace.limited(commit_bytes=40_000)
 
 
@@ -85,31 +68,6 @@ def test_an_end_between_any_two_commits_changes_nothing(
     workspace.run()
     check(workspace, clean, tmp_path_factory)
     assert workspace.run().totals()["lines"] == 0
-
-
-def test_six_real_kills_change_nothing(
-    workspace: Any, interaction: Make, thumb: Make, log: Log, tmp_path_factory: pytest.TempPathFactory,
-    clean: dict[str, Any],
-) -> None:  # fmt: skip
-    """kill -9 at a commit of the log that the process has just begun to write, six times over, then one whole run."""
-    fill(workspace, interaction, thumb, log)
-    command = [sys.executable, "-m", "ingest", "run", "--config", str(workspace.root / "winnow.toml")]
-    kills = 0
-    for kill in range(6):
-        before = sum(1 for _ in workspace.settings.lake.rglob("*.parquet")) if kill else 0
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None:
-            if sum(1 for _ in workspace.settings.lake.rglob("*.parquet")) > before + kill:
-                os.kill(process.pid, signal.SIGKILL)
-                break
-            time.sleep(0.001 * (kill + 1))
-        kills += process.wait() == -signal.SIGKILL
-    assert kills >= 4
-    finished = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-    check(workspace, clean, tmp_path_factory)
-    again = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert '"lines": 0, "records": 0' in again.stdout
 
 
 def test_the_data_lands_before_the_position(workspace: Any, interaction: Make, log: Log) -> None:

@@ -129,6 +129,17 @@ def test_what_is_torn_in_one_copy_is_read_where_it_goes_on(workspace: Any, inter
     assert sorted(workspace.rows("interactions", "source_id")) == ["int-1", "int-2", "int-3"]
 
 
+def test_a_torn_end_that_is_a_commit_of_its_own_is_read_once(workspace: Any, interaction: Make, log: Log) -> None:
+    """Its piece begins and ends where the one before it ended; which of them is the later one must not be chance."""
+    workspace.limited(commit_bytes=1)
+    for number in range(8):
+        path = workspace.logs / f"{number}.log"
+        path.write_bytes(log(interaction(number)) + b'{"torn"')
+        os.utime(path, (1, 1))
+    assert counts(workspace.run()) == (16, 16, 8, 0, 8, 0)
+    assert counts(workspace.run()) == (0, 0, 0, 0, 0, 0)
+
+
 def test_rotation_renames_and_compression_change_nothing(workspace: Any, interaction: Make, log: Log) -> None:
     path = workspace.logs / "app.log"
     content = log(*(interaction(i) for i in range(20)))
