@@ -41,7 +41,7 @@ _PERSONAL: Final[tuple[Callable[[random.Random], str], ...]] = (
 )
 
 
-class _Writer:
+class Writer:
     """Draws texts and records from one seed."""
 
     def __init__(self, seed: int) -> None:
@@ -52,6 +52,7 @@ class _Writer:
         self.weights = list(itertools.accumulate(1 / (rank + 3) for rank in range(len(self.words))))
 
     def sentence(self, length: int) -> str:
+        """Return a sentence of so many words, and now and then a number, a date or a price."""
         words = self.rng.choices(self.words, cum_weights=self.weights, k=length)
         kind = self.rng.random()
         if kind < 0.06:
@@ -63,6 +64,7 @@ class _Writer:
         return " ".join(words).capitalize() + "."
 
     def text(self, words: int, *, chinese: bool) -> str:
+        """Return paragraphs of so many words, or as long a text of Chinese."""
         rng = self.rng
         if chinese:
             return "。".join("".join(rng.choices(_HAN, k=rng.randrange(8, 24))) for _ in range(words // 12)) + "。"
@@ -75,6 +77,7 @@ class _Writer:
         return "\n\n".join(paragraphs)
 
     def exchange(self) -> tuple[list[dict[str, str]], str]:
+        """Return the messages of a request, and the answer."""
         rng = self.rng
         chinese = rng.random() < 1 / 12
         turns = [{"role": "system", "content": f"You are the assistant of team {rng.randrange(9)}. Answer briefly."}]
@@ -91,6 +94,7 @@ class _Writer:
         return turns, answer
 
     def record(self, number: int) -> dict[str, Any]:
+        """Return one payload."""
         rng = self.rng
         turns, answer = self.exchange()
         prompt_tokens, completion_tokens = sum(len(t["content"]) for t in turns) // 4, len(answer) // 4
@@ -170,7 +174,7 @@ class _Writer:
 
 def write(path: Path, size: int, *, seed: int = 0) -> None:
     """Write records until `path` has at least `size` bytes."""
-    writer, written = _Writer(seed), 0
+    writer, written = Writer(seed), 0
     with path.open("w", encoding="utf-8") as file:
         for number in itertools.count():
             if written >= size:

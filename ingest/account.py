@@ -11,8 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from ingest.batch import Tally
 from ingest.lake import Lake
+from ingest.outcomes import Tally
 from ingest.pairing import Pairing
 from ingest.run import Summary, unread
 from ingest.settings import Settings

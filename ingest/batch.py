@@ -16,12 +16,12 @@ from typing import Final
 import pyarrow as pa
 
 from ingest import schema
-from ingest.errors import ContractError, RecordError
+from ingest.errors import RecordError
 from ingest.keys import Keys
 from ingest.lake import Lake
-from ingest.positions import Position
+from ingest.outcomes import Tally
 from ingest.readers.reading import Reading
-from ingest.rows import PIECE, Entry, Origin, RowBuilder, Rows
+from ingest.rows import PIECE, Entry, RowBuilder, Rows
 from ingest.subjects import REASON, Subjects
 
 Line = tuple[int, int]
@@ -34,6 +34,9 @@ KEYS: Final = {"interactions": "interaction_id", "feedback": "feedback_id", "qua
 """Table -> key."""
 
 ID_CONFLICT: Final = RecordError("id_conflict", "An id of this record stands for another content in the lake.")
+
+_COUNTED: Final = {"interactions": [PIECE], "feedback": [PIECE], "quarantine": [PIECE, "reason"]}
+"""Table -> columns by which its rows are counted."""
 
 CONTENT: Final = {
     "interactions": ("prompt_hash", "response_hash", "status", "placeholders"),
@@ -79,36 +82,6 @@ _VERDICTS: Final = """
     FROM counted AS row JOIN first USING (id)
     ORDER BY nr
 """
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of one piece of one file."""
-
-    origin: Origin
-    position: Position
-    read_from: int
-    read_to: int = 0
-    lines: int = 0
-    records: int = 0
-    """What the lines unfold to, counted while reading: the other numbers must add up to it."""
-    interactions: int = 0
-    feedback: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    skipped_days: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(reason, ISO date) -> of `skipped`, those whose record states when it was."""
-    quarantined: Counter[str] = field(default_factory=Counter)
-    stored: tuple[int, int] | None = None
-    """Size and mtime of the file where it was read to its end."""
-
-    def check(self) -> None:
-        """Raise ContractError unless every record is accounted for."""
-        counted = self.interactions + self.feedback + self.quarantined.total() + self.skipped.total()
-        if self.records != counted:
-            raise ContractError(
-                f"{self.origin.path}: {self.records} records were read, but {counted} are accounted for. "
-                "This is a bug in ingest: please report it with the file's format."
-            )
 
 
 @dataclass
@@ -229,17 +202,19 @@ class Batch:
             self._keys[table] = Keys.of_files(self.lake.files(table), KEYS[table])
         interrupted = self._interruptions(table, list(tallies.values()))
         new = self._keys[table].are_new(rows[KEYS[table]])
-        counted = new.copy()
-        if not new.all():
-            doubtful, doubt = rows.filter(pa.array(~new)), ~new
+        if new.all():
+            _count(table, rows, tallies)
+        else:
+            counted, doubt = new.copy(), ~new
+            doubtful = rows.filter(pa.array(doubt))
             verdicts = self._verdicts(table, doubtful, interrupted)
             new[doubt] = [verdict == "new" for verdict in verdicts]
             counted[doubt] = [verdict in ("new", "landed") for verdict in verdicts]
             _count_known(doubtful.select([PIECE, "byte_offset", KEYS[table]]), verdicts, tallies, conflicts)
-        _count(table, rows.filter(pa.array(counted)), tallies)
-        rows = rows.filter(pa.array(new)).drop([PIECE])
+            _count(table, rows.select(_COUNTED[table]).filter(pa.array(counted)), tallies)
+            rows = rows.filter(pa.array(new))
         self._keys[table].add(rows[KEYS[table]])
-        return rows
+        return rows.drop([PIECE])
 
     def _verdicts(self, table: str, rows: pa.Table, interrupted: Mapping[int, bool]) -> list[str]:
         """Return for each row: "new", "landed" (an interrupted run added it), "duplicate" or "conflict".
@@ -288,8 +263,7 @@ def _without(rows: pa.Table, erased: Sequence[bool], tallies: Mapping[int, Tally
 
 def _count(table: str, rows: pa.Table, tallies: Mapping[int, Tally]) -> None:
     """Count rows that the table has, or gets, in the tallies of their pieces."""
-    by = [PIECE, "reason"] if table == "quarantine" else [PIECE]
-    for group in rows.group_by(by).aggregate([([], "count_all")]).to_pylist():
+    for group in rows.group_by(_COUNTED[table]).aggregate([([], "count_all")]).to_pylist():
         tally, number = tallies[group[PIECE]], group["count_all"]
         if table == "quarantine":
             tally.quarantined[group["reason"]] += number

@@ -2,19 +2,23 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NoReturn
 
 import msgspec
 
 from ingest import tables
 from ingest.errors import RecordError
 from ingest.readers import columns
+from ingest.readers.reading import Reading
 from ingest.splitting import BOM, Span
 
 _DECODER: Final = msgspec.json.Decoder()
 _CUT: Final = re.compile(r"truncated|invalid number \(byte (?P<byte>[0-9]+)\)")
 """What msgspec says of JSON that ends too early."""
+
+Shape = Callable[[bytes], tuple[str, Reading] | None]
+"""What reads a line of a known shape: its reader's name, and what that would say (`ingest.readers.shapes`)."""
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -32,22 +36,44 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     problem: RecordError | None = None
     tabular: bool = False
     """Whether it is a row whose columns are named elsewhere: its text alone would not say what it holds."""
+    shaped: tuple[str, Reading] | None = None
+    """Its reader's name and what it says, where the line has a known shape; `record` is None then."""
+
+    @property
+    def is_blank(self) -> bool:
+        """Return whether it holds no record, and nothing is wrong with that."""
+        return self.record is None and self.problem is None and self.shaped is None
 
 
 def decode(raw: bytes) -> Mapping[str, object]:
     """Return the record that the line `raw` holds.
 
     Of a key that stands twice the last value counts, as in every JSON library of Python. Raises RecordError with the
-    reason why there is none: not_utf8, torn, not_json, bad_value (text that no UTF-8 can hold, a number out of range)
-    or not_an_object.
+    reason why there is none: not_utf8, torn, not_json, bad_value (text that no UTF-8 can hold, nesting too deep) or
+    not_an_object. A number out of range is infinite: it matters to who reads it.
     """
     try:
-        record = _DECODER.decode(raw)
+        record = _decoded(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _problem(raw, error) from None
     if not isinstance(record, dict):
         raise RecordError("not_an_object", f"It is a JSON {type(record).__name__}, expected an object.")
     return record
+
+
+def _decoded(raw: bytes) -> object:
+    try:
+        return _DECODER.decode(raw)
+    except msgspec.ValidationError:
+        pass
+    try:  # a number that no float holds
+        return json.loads(raw, parse_constant=_refuse)
+    except ValueError:
+        raise RecordError("bad_value", "A number in it is out of range.") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
 
 
 def _problem(raw: bytes, error: Exception) -> RecordError:
@@ -59,8 +85,6 @@ def _problem(raw: bytes, error: Exception) -> RecordError:
         return RecordError("torn" if half else "not_utf8", f"Byte {undecodable.start} begins no UTF-8 character.")
     if isinstance(error, RecursionError):
         return RecordError("bad_value", "Its objects and arrays are nested too deeply.")
-    if isinstance(error, msgspec.ValidationError):
-        return RecordError("bad_value", "A number in it is out of range.")
     cut = _CUT.search(str(error))
     if cut is None or (cut["byte"] and int(cut["byte"]) < len(raw.rstrip())):
         return RecordError("not_json", f"{error}.")
@@ -71,10 +95,12 @@ def _problem(raw: bytes, error: Exception) -> RecordError:
     return RecordError("bad_value", "A text in it holds half of a surrogate pair, which is no character.")
 
 
-def line_of(span: Span) -> Line:
-    """Return the span with its record, or with what is wrong with it."""
+def line_of(span: Span, shape: Shape | None = None) -> Line:
+    """Return the span with its record, or with what is wrong with it; `shape` reads those of a known shape."""
     if span.oversized:
         return _refused(span, _oversized(span))
+    if shape is not None and (shaped := shape(span.raw)) is not None:
+        return Line(span.start, span.end, span.length, span.raw, shaped=shaped)
     raw = span.raw.removeprefix(BOM) if span.start == 0 else span.raw
     if not raw.strip():
         return Line(span.start, span.end, span.length, span.raw)

@@ -46,7 +46,7 @@ CONFIGURATION: Final = {
 }
 """No text in the log; old log entries go at each checkpoint; a reader may hold replaced files open for a day."""
 
-WRITER: Final = WriterProperties(compression="ZSTD", compression_level=3)
+WRITER: Final = WriterProperties(compression="ZSTD", compression_level=1)
 
 
 _GONE: Final = "_gone"

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ingest.decoding import Line
-from ingest.lake import Lake
 from ingest.scan import LogFile, digest, name_of
 from ingest.schema import content_id
+
+if TYPE_CHECKING:  # workers know positions, and need no database
+    from ingest.lake import Lake
 
 TAIL_BYTES: Final = 4096
 
@@ -64,7 +66,7 @@ class Positions:
         self._stored: dict[tuple[str, str], tuple[int, int] | None] = {}
 
     @classmethod
-    def load(cls, lake: Lake, root: Path) -> "Positions":
+    def load(cls, lake: "Lake", root: Path) -> "Positions":
         """Return the positions as of the lake's last commit to `files`, in the workspace at `root`."""
         positions = cls(root)
         with lake.database() as connection:

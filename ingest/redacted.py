@@ -52,7 +52,8 @@ def interactions(
     for row in sorted(texts.keys() | names.keys() | settings.keys()):
         placeholders = fresh(row)
         one = redacted.rows[row] = msgspec.structs.replace(found[row])
-        _redact(one, texts.get(row, set()), settings.get(row, []), placeholders)
+        if row in texts or row in settings:
+            _redact(one, texts.get(row, set()), settings.get(row, []), placeholders)
         for name in names.get(row, ()):
             stored = pseudonym if name in IDS else placeholders.text
             setattr(one, name, stored(getattr(one, name)))

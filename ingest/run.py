@@ -4,28 +4,29 @@ Reads what winnow.toml names and writes the lake; `python -m ingest run`. Safe t
 before is not read again, and no key is in the lake twice.
 """
 
-import re
+import gc
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ingest import labels, pairing, scan, threads, withheld
-from ingest.batch import Batch, Tally
+from ingest import labels, pairing, scan, threads
+from ingest.batch import Batch
 from ingest.decoding import Line
-from ingest.errors import ContractError, LakeError, RecordError, SettingsError
+from ingest.errors import LakeError, SettingsError
 from ingest.globs import find
 from ingest.lake import Lake
+from ingest.outcomes import Tally, Ways, count, read_line
 from ingest.positions import Position, Positions
 from ingest.pseudonyms import Pseudonyms
 from ingest.readers import registry
-from ingest.readers.reading import Reader, Reading
-from ingest.rows import UNFIT, Entry, Origin, RowBuilder, raw_record, raw_text
+from ingest.rows import Entry, Origin, RowBuilder
 from ingest.scan import LogFile
 from ingest.settings import Settings, Source
 from ingest.stop import Stop
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
 RECENT_LINES: Final = 8
 """So many last lines of a file are kept, to recognise it by what stands before its position."""
-
-REASON: Final = re.compile(r"[a-z0-9_]+")
-"""Every reason to skip a record."""
 
 Progress = Callable[[str, int], None]
 """Called with what is being read, and how many stored bytes of all files are done."""
@@ -112,7 +110,7 @@ def run(
             raise SettingsError(f'The source name "{labels.SOURCE}" is taken by the labelling app. Choose another.')
         if source.format != "auto":
             registry.get(source.format)
-    with lake.locked(run_id), stop.listening():
+    with lake.locked(run_id), stop.listening(), _few_collections():
         pseudonyms = Pseudonyms(settings.pseudonym_key)
         builder, subjects = RowBuilder(run_id, now, pseudonyms), Subjects(settings.subjects, pseudonyms)
         batch, positions = Batch(lake, builder, subjects), Positions.load(lake, settings.root)
@@ -135,6 +133,17 @@ def run(
             finished(summary)
     summary.seconds = round(time.monotonic() - begun, 3)
     return summary
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Let the garbage collector look at new objects less often: rows are many, and never part of a cycle."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @dataclass
@@ -180,16 +189,16 @@ class _Ingestion:
         position, start = self.positions.locate(source.name, file)
         age = time.time() - file.mtime_ns / 1e9
         limits = self.settings.limits
-        reader = None if source.format == "auto" else registry.get(source.format)
+        ways = Ways(source.format)
         piece = self._open(Origin(self._next(), source, position.file_id, file.name, position.head), position, start)
         recent: deque[Line] = deque(maxlen=RECENT_LINES)
         committed = False
-        for line in file.lines(start, limits.line_bytes, settled=age >= limits.settle_seconds):
+        for line in file.lines(start, limits.line_bytes, settled=age >= limits.settle_seconds, shape=ways.shape):
             if committed and self.stopping():
                 break
             committed = False
             recent.append(line)
-            self._take(piece, line, reader)
+            self._take(piece, line, ways)
             if self.batch.log_bytes >= limits.commit_bytes:
                 _close(piece, recent, file)
                 self.commit()
@@ -204,14 +213,14 @@ class _Ingestion:
         _close(piece, recent, file)
         self.progressed = self.progressed or piece.lines > 0
 
-    def _take(self, piece: Tally, line: Line, reader: Reader | None) -> None:
-        """Count one line, and hand what is to be stored of it to the batch; without `reader` one is detected."""
-        if line.record is None and line.problem is None:
+    def _take(self, piece: Tally, line: Line, ways: Ways) -> None:
+        """Count one line, and hand what is to be stored of it to the batch."""
+        if line.is_blank:
             piece.lines += 1
             piece.records += 1
             piece.skipped["blank_line"] += 1
             return
-        self._add(piece, read_line(piece.origin, line, reader))
+        self._add(piece, read_line(piece.origin, line, ways))
 
     def _add(self, piece: Tally, entry: Entry) -> None:
         if count(piece, entry):
@@ -256,58 +265,6 @@ def _close(piece: Tally, recent: deque[Line], file: LogFile) -> None:
     recent.clear()
     piece.read_to = piece.position.read_to
     piece.stored = (file.stored_bytes, file.mtime_ns) if file.complete else None
-
-
-def read_line(origin: Origin, line: Line, reader: Reader | None) -> Entry:
-    """Return what one line says, or what is wrong with it; without `reader` one is detected."""
-    reader, outcome = _read(line, reader)
-    name = f"{reader.name}@{reader.version}" if reader else None
-    raw = partial(raw_record, line.record) if line.tabular else partial(raw_text, line.raw)
-    return Entry(origin, line.start, line.size, raw, name, outcome)
-
-
-def count(piece: Tally, entry: Entry) -> bool:
-    """Count one line and the records that it holds; return whether it holds more than a reason to skip it."""
-    piece.lines += 1
-    outcome = entry.outcome
-    if not isinstance(outcome, Reading):
-        piece.records += 1
-        return True
-    _check_reasons(entry.reader, outcome)
-    piece.skipped_days.update(outcome.skipped_days)
-    if outcome.skipped is not None:
-        piece.records += 1
-        piece.skipped[outcome.skipped] += 1
-        return False
-    piece.records += len(outcome.interactions) + len(outcome.feedback) + sum(outcome.skipped_parts.values())
-    piece.skipped.update(outcome.skipped_parts)
-    return True
-
-
-def _read(line: Line, reader: Reader | None) -> tuple[Reader | None, Reading | RecordError]:
-    """Return the reader that was asked, a detected one where none is given, and what it said."""
-    if line.record is None:
-        return None, line.problem or RecordError("not_json", "The line is empty.")
-    known = f'The reader "{reader.name}" does not know' if reader else "No reader knows"
-    try:
-        reader = reader or registry.detect(line.record)
-        if reader is None or not reader.sniff(line.record):
-            return reader, RecordError("unknown_format", f"{known} the form of this record.")
-        return reader, withheld.sift(reader.read(line.record))
-    except RecordError as problem:
-        return reader, problem
-    except UNFIT as error:  # its message may quote the value
-        return reader, RecordError("bad_value", f"A value does not fit: {type(error).__name__}.")
-
-
-def _check_reasons(reader: str | None, outcome: Reading) -> None:
-    """Raise ContractError for a reason that is no code: what a log holds must not end up in the accounts."""
-    reasons = [*outcome.skipped_parts, *([outcome.skipped] if outcome.skipped is not None else [])]
-    if not all(REASON.fullmatch(reason) for reason in reasons):
-        raise ContractError(
-            f"The reader {reader} skips a record with a reason that is not of a-z, 0-9 and _. "
-            "This is a bug in the reader: please report it with the file's format."
-        )
 
 
 def unread(settings: Settings, lake: Lake) -> Mapping[str, int]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingest import tables
-from ingest.decoding import Line, is_whole, line_of, row_of, row_without_header
+from ingest.decoding import Line, Shape, is_whole, line_of, row_of, row_without_header
 from ingest.errors import RecordError
 from ingest.readers import columns
 from ingest.splitting import BOM, Span, elements, lines, objects
@@ -73,17 +73,18 @@ class LogFile:
             file.seek(max(0, self.stored_bytes - HEAD_BYTES))
             return digest(b"stored %d " % self.stored_bytes + begin + file.read())
 
-    def lines(self, start: int, line_bytes: int, *, settled: bool) -> Iterator[Line]:
+    def lines(self, start: int, line_bytes: int, *, settled: bool, shape: Shape | None = None) -> Iterator[Line]:
         """Yield every line from offset `start`; one of more than `line_bytes` is not held in memory.
 
-        Unless the file has `settled`, too old to grow, what its end lacks may still come: it stays `pending`.
+        Unless the file has `settled`, too old to grow, what its end lacks may still come: it stays `pending`. Lines of
+        JSON that `shape` knows are not decoded.
         """
         self.pending, self.complete = 0, False
         if self.is_parquet:
             yield from self._rows(start, settled=settled)
             return
         last: Span | None = None
-        spans, read = self._table(start, line_bytes) if self.delimiter else (self._spans(start, line_bytes), line_of)
+        spans, read = self._table(start, line_bytes) if self.delimiter else self._records(start, line_bytes, shape)
         for span in spans:
             last = span
             if span.ended:
@@ -114,6 +115,12 @@ class LogFile:
             begin = max(start, header.end)
             read = partial(row_of, delimiter=self.delimiter, names=names, kinds=columns.kinds(names))
         return tables.rows(self.stream.blocks(begin), begin, line_bytes, self.delimiter), read
+
+    def _records(
+        self, start: int, line_bytes: int, shape: Shape | None
+    ) -> tuple[Iterator[Span], Callable[[Span], Line]]:
+        """Return the records of JSON from offset `start`, and what reads them."""
+        return self._spans(start, line_bytes), partial(line_of, shape=shape)
 
     def _spans(self, start: int, line_bytes: int) -> Iterator[Span]:
         if opening := self._opening():

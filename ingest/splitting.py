@@ -85,8 +85,10 @@ def lines(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[Span]:
     for block in blocks:
         *whole, rest = block.split(b"\n")
         for part in whole:
-            offset += held.add_behind_hole(part)
-            raw, length = held.take()
+            raw, length = part, len(part)
+            if held.length or length > limit or part.startswith(b"\0"):
+                offset += held.add_behind_hole(part)
+                raw, length = held.take()
             yield Span(offset, length, raw, ended=True, separator=1)
             offset += length + 1
         offset += held.add_behind_hole(rest)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,7 +38,7 @@ BAD_LINES = [
     ("latin-1", b'{"a":"caf\xe9 au lait"}', "not_utf8"),
     ("surrogate as UTF-8", b'{"a":"\xed\xa0\x80"}', "not_utf8"),
     ("half a surrogate pair", b'{"a":"\\ud800"}', "bad_value"),
-    ("number out of range", b'{"a":1e999}', "bad_value"),
+    ("number out of range, and none", b'{"a":1e999,"b":NaN}', "bad_value"),
     ("nested too deeply", b'{"a":' + b"[" * 3000 + b"]" * 3000 + b"}", "bad_value"),
     ("array", b"[1]", "not_an_object"),
     ("text", b'"a"', "not_an_object"),
@@ -60,6 +61,7 @@ def test_a_bad_line_has_its_reason(raw: bytes, reason: str) -> None:
         pytest.param(b' {"a":1} ', {"a": 1}, id="spaces"),
         pytest.param(b'{"a":1,"a":2}', {"a": 2}, id="the last of two keys counts"),
         pytest.param(b'{"a":123456789012345678901234567890}', {"a": 123456789012345678901234567890}, id="long number"),
+        pytest.param(b'{"a":1e999}', {"a": math.inf}, id="a number out of range is for its reader to refuse"),
         pytest.param(b'{"a":"\\ud83d\\ude00"}', {"a": "\U0001f600"}, id="surrogate pair"),
     ],
 )
