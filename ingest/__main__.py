@@ -2,6 +2,7 @@
 
     python -m ingest run [--config winnow.toml] [--max-seconds N] [--wait-seconds N]   read everything new
     python -m ingest status [--config winnow.toml]   what was read, from where, and what waits
+    python -m ingest explain ID                      where a triple comes from, or why an event made none
     python -m ingest collect [--folder data/raw]     take traces and feedback over HTTP until it is stopped
     python -m ingest erase --user ID                 remove a user from everything that Winnow wrote, with proof
 
@@ -74,6 +75,16 @@ def status(given: argparse.Namespace) -> None:
     _print_data(found)
 
 
+def explain(given: argparse.Namespace) -> None:
+    """Show where a triple, an unpaired row or a feedback event comes from, and which rule made what of it."""
+    from ingest import settings
+    from ingest.explain import explain, explained_table
+
+    found = explain(settings.load(given.config), given.id)
+    _console().print(explained_table(found))
+    _print_data(found)
+
+
 def collect(given: argparse.Namespace) -> None:
     """Take OpenTelemetry traces and logs and feedback events over HTTP, and write them as log files."""
     try:
@@ -126,6 +137,8 @@ def _parser() -> argparse.ArgumentParser:
         help="wait so long for another run that holds the lake; default 0: say so and end with 5",
     )
     _add(commands, status)
+    explaining = _add(commands, explain)
+    explaining.add_argument("id", metavar="ID", help="triple_id, unpaired_id or feedback_id")
     collecting = _add(commands, collect, config=False)
     collecting.add_argument("--host", default="127.0.0.1", help="address to listen on; others need a token")
     collecting.add_argument("--port", type=int, default=4318, help="default 4318, OTLP's; 0 takes a free one")

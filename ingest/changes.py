@@ -39,6 +39,8 @@ class Changes:
 def since_last_pairing(lake: Lake, policy: int) -> Changes:
     """Compare the lake with the last pairing."""
     now = {**versions(lake), POLICY: policy}
+    if not any(now[table] for table in (*READ, *WRITTEN)):  # nothing was ever read
+        return Changes(now, {table: [] for table in READ})
     before = lake.cursors("outcomes", list(now))
     if any(before[name] != now[name] for name in (*WRITTEN, POLICY)):
         return Changes(now, None)

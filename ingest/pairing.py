@@ -137,6 +137,8 @@ class Pairing:
     """Events that support nothing yet, because a response they name has not arrived; they wait."""
     overdue: int
     """Of them, those that were read more than [pairing] orphan_days ago."""
+    overdue_at: float | None
+    """When the next of them will be, in seconds since 1970."""
     no_pair: dict[str, int]
     """Signal -> events that support nothing, and wait for nothing."""
     no_pair_reasons: dict[str, int]
@@ -168,7 +170,7 @@ def build(lake: Lake, run_id: str, policy: PairingPolicy | None = None) -> Pairi
     policy = policy or PairingPolicy()
     check(policy)
     changes = since_last_pairing(lake, fingerprint(policy))
-    if changes.nothing or not any(changes.cursors[table] for table in (*READ, *WRITTEN)):
+    if changes.nothing:
         return count(lake, policy)
     with lake.database(run_id) as connection:
         _add_functions(connection)
@@ -215,7 +217,7 @@ def count(lake: Lake, policy: PairingPolicy) -> Pairing:
     with lake.database() as connection:
         for table in TABLES:
             lake.view(connection, table)
-        return _count(connection, datetime.now(UTC) - timedelta(days=policy.orphan_days))
+        return _count(connection, timedelta(days=policy.orphan_days))
 
 
 def _add_functions(connection: duckdb.DuckDBPyConnection) -> None:
@@ -366,15 +368,18 @@ def _store(
     return new, removed
 
 
-def _count(connection: duckdb.DuckDBPyConnection, overdue: datetime) -> Pairing:
-    """Count what became of every event; those that wait since before `overdue` are overdue."""
+def _count(connection: duckdb.DuckDBPyConnection, patience: timedelta) -> Pairing:
+    """Count what became of every event; those that have waited for longer than `patience` are overdue."""
     by_signal = _counts(connection, "SELECT signal, count(*) FROM triples GROUP BY signal ORDER BY signal")
     events = _counts(connection, "SELECT outcome, count(*) FROM outcomes GROUP BY outcome")
-    [(unpaired, feedback, contradicted, late)] = connection.execute(
+    [(unpaired, feedback, contradicted)] = connection.execute(
         """SELECT (SELECT count(*) FROM unpaired), (SELECT count(*) FROM feedback),
-        (SELECT count(*) FROM triples WHERE contradicted),
-        (SELECT count(*) FROM outcomes WHERE outcome = 'waits' AND ingest_time < $overdue)""",
-        {"overdue": overdue},
+        (SELECT count(*) FROM triples WHERE contradicted)"""
+    ).fetchall()
+    [(overdue, next_overdue)] = connection.execute(
+        """SELECT count(*) FILTER (ingest_time < $before), epoch(min(ingest_time) FILTER (ingest_time >= $before))
+        FROM outcomes WHERE outcome = 'waits'""",
+        {"before": datetime.now(UTC) - patience},
     ).fetchall()
     total = sum(events.values())
     return Pairing(
@@ -388,7 +393,8 @@ def _count(connection: duckdb.DuckDBPyConnection, overdue: datetime) -> Pairing:
         paired=events.get("paired", 0),
         unpaired=events.get("unpaired", 0),
         orphans=events.get("waits", 0),
-        overdue=late,
+        overdue=overdue,
+        overdue_at=None if next_overdue is None else next_overdue + patience.total_seconds(),
         no_pair=_counts(connection, _WITHOUT_PAIR.format(column="signal")),
         no_pair_reasons=_counts(connection, _WITHOUT_PAIR.format(column="reason")),
         left_out=_counts(

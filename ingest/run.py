@@ -128,6 +128,8 @@ def run(
         if not reading.stopping():
             summary.completed, summary.awaiting_parent = threads.complete(lake)
             summary.paired = pairing.build(lake, run_id, settings.pairing)
+            if (overdue := summary.paired.overdue_at) is not None:
+                summary.changes_at = min(overdue, summary.changes_at or overdue)
         summary.stopped = stop.reason
         if not summary.stopped:
             finished(summary)

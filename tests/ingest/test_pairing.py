@@ -118,6 +118,7 @@ def test_choice_prefers_the_target_over_each_other(tmp_path: Path) -> None:
         unpaired=0,
         orphans=0,
         overdue=0,
+        overdue_at=None,
         no_pair={},
         no_pair_reasons={},
         left_out={},
