@@ -231,7 +231,7 @@ class RowBuilder:
             "quarantine_id": self.quarantine_id(entry),
             "source": source,
             "reason": reason,
-            "detail": detail,
+            "detail": redact.Placeholders().text(detail),  # it may name a key of the record
             "raw": raw,
             "raw_bytes": entry.size,
             "path": entry.origin.path,
