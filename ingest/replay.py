@@ -33,6 +33,7 @@ from ingest.rereading import Chosen, Found, Place, Rereading, Row, select
 from ingest.rows import UNFIT_VALUE, RowBuilder
 from ingest.run import count
 from ingest.settings import Settings
+from ingest.subjects import Subjects
 
 NOTE: Final = ".replay.json"
 """In the lake's folder, while a replay's rows have landed and its accounts have not."""
@@ -100,8 +101,10 @@ def replay(
             complete(lake)
         quarantined = select(lake, settings, chosen)
         done.before = sum(map(len, quarantined.rows.values()))
-        builder = RowBuilder(done.run_id, now, Pseudonyms(settings.pseudonym_key))
-        replaying = _Replay(lake, builder, done, settings.limits.commit_bytes)
+        pseudonyms = Pseudonyms(settings.pseudonym_key)
+        builder = RowBuilder(done.run_id, now, pseudonyms)
+        batch = Batch(lake, builder, Subjects(settings.subjects, pseudonyms))
+        replaying = _Replay(batch, done, settings.limits.commit_bytes)
         for number, found in enumerate(Rereading(settings, lake, builder, quarantined).lines(), 1):
             replaying.take(found)
             if progress is not None:
@@ -117,11 +120,10 @@ def replay(
 class _Replay:
     """The lines between two commits."""
 
-    def __init__(self, lake: Lake, builder: RowBuilder, done: Replayed, commit_bytes: int) -> None:
-        self.batch = Batch(lake, builder)
+    def __init__(self, batch: Batch, done: Replayed, commit_bytes: int) -> None:
+        self.batch = batch
+        self._lake = batch.lake
         self._commit_bytes = commit_bytes
-        self._lake = lake
-        self._builder = builder
         self._done = done
         self._commits = 0
         self._settled: list[Outcome] = []
@@ -176,6 +178,7 @@ class _Replay:
         changing = [outcome for outcome in outcomes if outcome.changes]
         if not changing or self._done.dry_run:
             return
+        self.batch.subjects.save(self._done.run_id)
         for table in ("interactions", "feedback"):
             if new[table].num_rows:
                 self._lake.append(table, new[table], {})
@@ -210,7 +213,7 @@ class _Replay:
 
     def _note(self, changing: Sequence[Outcome]) -> dict[str, Any]:
         """Return what is still to be written once the rows have landed: ids, reasons and counts, no text of a log."""
-        time_us = int(self._builder.ingest_time.timestamp() * 1_000_000)
+        time_us = int(self.batch.builder.ingest_time.timestamp() * 1_000_000)
         by_file: dict[str, list[Outcome]] = {}
         for outcome in changing:
             by_file.setdefault(outcome.place.file_id, []).append(outcome)

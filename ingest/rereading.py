@@ -15,16 +15,17 @@ from typing import Final
 import pyarrow as pa
 
 from ingest import labels, scan
+from ingest.decoding import Line, decode
 from ingest.errors import RecordError, SettingsError
 from ingest.lake import Lake
 from ingest.positions import Position, Positions
 from ingest.readers import registry
 from ingest.rows import Entry, Origin, RowBuilder, raw_record, raw_text
 from ingest.run import read_line, unreadable
-from ingest.scan import BOM, Line, LogFile
+from ingest.scan import LogFile
 from ingest.schema import QUARANTINE_REASONS
 from ingest.settings import Settings, Source
-from ingest.splitting import KEPT_BYTES
+from ingest.splitting import BOM, KEPT_BYTES
 
 REACH: Final = 1 << 20
 """Two lines of a plain file that are further apart are looked up one by one, without reading what lies between."""
@@ -320,12 +321,12 @@ def _at(file: LogFile, offsets: Sequence[int], limit: int) -> Iterator[Line | No
 
 
 def _whole(row: Row, raw: str | None) -> Line | None:
-    """Return a line from the text that quarantine keeps; what was no UTF-8 is not in it."""
+    """Return a line from the text that quarantine keeps, if that is a whole record; what was no UTF-8 is not in it."""
     if raw is None or "\ufffd" in raw:
         return None
     text = raw.encode()
     try:
-        record = scan.decode(text.removeprefix(BOM) if row.byte_offset == 0 else text)
-    except RecordError as problem:
-        return Line(row.byte_offset, row.byte_offset + len(text), len(text), text, problem=problem)
+        record = decode(text.removeprefix(BOM) if row.byte_offset == 0 else text)
+    except RecordError:
+        return None
     return Line(row.byte_offset, row.byte_offset + len(text), len(text), text, record=record)
