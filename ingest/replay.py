@@ -18,11 +18,12 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import pyarrow as pa
+from msgspec import structs
 
 from ingest import pairing, schema, threads
 from ingest.batch import ID_CONFLICT, Batch, Tally
@@ -77,7 +78,7 @@ class Outcome:
     feedback: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     is_line: bool = True
-    """Whether the accounts go on counting it as a line; false of a part of one, and of what stood for an archive."""
+    """Whether the accounts go on counting it as a line; false where the run that read its rest counted it again."""
 
     @property
     def changes(self) -> bool:
@@ -128,41 +129,28 @@ class _Replay:
         self._commits = 0
         self._settled: list[Outcome] = []
         self._read: list[tuple[Found, Place, Tally]] = []
-        self._part_of: Found | None = None
 
     def take(self, found: Found) -> None:
         """Take one row that was looked up."""
-        row, place = found.row, found.place
-        whole = self._part_of
-        if (
-            whole is not None
-            and whole.row.file_id == row.file_id
-            and row.byte_offset < whole.end
-            and found.lost is None
-        ):
-            # It was the rest of a torn line, written after that was quarantined; now they are one.
-            self._read.append((replace(found, entry=None), whole.place or _known(place), self._read[-1][2]))
-        elif found.lost is not None:
+        if found.lost is not None:
             self._done.lost[found.lost] += 1
-        elif found.mended:
-            self._settled.append(Outcome(row, _known(place), None, is_line=False))
-        elif found.waits is not None:
+            return
+        row, place = found.row, found.place
+        assert place is not None, "only a lost line has no place"
+        if found.waits is not None:
             self._done.waits[found.waits] += 1
-            self._settled.append(Outcome(row, _known(place), row.reason, row.detail))
+            self._settled.append(Outcome(row, place, row.reason, row.detail))
+        elif found.entry is None:
+            self._settled.append(Outcome(row, place, None, is_line=False))
         else:
             if self.batch.log_bytes >= self._commit_bytes:
                 self.commit()
-            self._take_line(found, _known(place))
-
-    def _take_line(self, found: Found, place: Place) -> None:
-        assert found.entry is not None, "a line that is neither lost nor mended nor waits was read"
-        tally = Tally(place.origin(len(self._read) + 1), place.position, read_from=found.row.byte_offset)
-        self.batch.open(tally)
-        entry = replace(found.entry, origin=tally.origin)
-        self._read.append((found, place, tally))
-        self._part_of = found if found.end > found.row.byte_offset + found.row.raw_bytes + 1 else None
-        if count(tally, entry):
-            self.batch.add(entry)
+            tally = Tally(place.origin(len(self._read) + 1), place.position, read_from=row.byte_offset)
+            self.batch.open(tally)
+            self._read.append((found, place, tally))
+            entry = structs.replace(found.entry, origin=tally.origin)
+            if count(tally, entry):
+                self.batch.add(entry)
 
     def commit(self) -> None:
         """Write what was taken since the last commit, and count it."""
@@ -172,7 +160,7 @@ class _Replay:
             _outcome(found, place, tally, landed.get((place.file_id, found.row.byte_offset), Counter()))
             for found, place, tally in self._read
         ]
-        self._settled, self._read, self._part_of = [], [], None
+        self._settled, self._read = [], []
         for outcome in outcomes:
             _add(self._done, outcome)
         changing = [outcome for outcome in outcomes if outcome.changes]
@@ -231,17 +219,10 @@ class _Replay:
         }
 
 
-def _known(place: Place | None) -> Place:
-    assert place is not None, "only a lost line has no place"
-    return place
-
-
 def _outcome(found: Found, place: Place, tally: Tally, landed: Counter[str]) -> Outcome:
-    """Return what became of a line that was read, or of a row that turned out to be the rest of one."""
+    """Return what became of a line that was read; `landed` are its rows that were accounted for before."""
+    assert found.entry is not None, "what no reader was asked about is settled"
     reason = next(iter(tally.quarantined), None)
-    if found.entry is None:
-        stays = found.row.reason if reason else None
-        return Outcome(found.row, place, stays, found.row.detail, is_line=reason is not None)
     said = found.entry.outcome
     interactions, feedback = tally.interactions - landed["interactions"], tally.feedback - landed["feedback"]
     skipped = Counter(tally.skipped)

@@ -93,13 +93,10 @@ class Found:
     place: Place | None = None
     """None where not even its file's accounts are known."""
     entry: Entry | None = None
-    """What the line says to today's readers; None where `lost` or `mended` or `waits`."""
-    end: int = 0
-    """Where the line ends now: one that was torn may have been completed."""
+    """What the line says to today's readers. None where it is `lost` or `waits`, and where a later run has read it:
+    a torn line that was completed, the rest of an archive that was mended."""
     lost: str | None = None
     """Why the line cannot be read again: "file_gone", "line_changed", "source_removed" or "run_unfinished"."""
-    mended: bool = False
-    """Whether it stands for the rest of an archive that a later run has read whole."""
     waits: str | None = None
     """What the next `run` has to read first."""
 
@@ -213,20 +210,20 @@ class Rereading:
 
     def _of_file(self, place: Place, file: LogFile, rows: Sequence[Row]) -> Iterator[Found]:
         reader = None if place.source.format == "auto" else registry.get(place.source.format)
-        torn = [row for row in rows if row.reason == CORRUPT]
-        yield from (self._mended(row, place, file) for row in torn)
+        yield from (self._mended(row, place, file) for row in rows if row.reason == CORRUPT)
         rest = [row for row in rows if row.reason != CORRUPT]
         longest = max((row.raw_bytes for row in rest if row.reason != "oversized"), default=0)
         limit = max(self._settings.limits.line_bytes, longest)
         for row, line in zip(rest, _at(file, [row.byte_offset for row in rest], limit), strict=True):
-            if row.byte_offset >= place.position.read_to:
-                yield Found(row, lost="run_unfinished")
-            elif line is None or not self._same(row, place, line):
-                yield Found(row, place, lost="line_changed")
-            elif line.size > row.raw_bytes and file.has_lines and line.start + line.size > place.position.read_to:
-                yield Found(row, place, waits="the rest of the line has come, the next run reads it")
+            read_to = place.position.read_to
+            if row.byte_offset > read_to or line is None or not self._same(row, place, line):
+                yield Found(row, place, lost="run_unfinished" if row.byte_offset > read_to else "line_changed")
+            elif line.size > row.raw_bytes and not file.is_parquet and row.byte_offset < read_to:
+                yield Found(row, place)
+            elif row.byte_offset == read_to and (line.size > row.raw_bytes or line.end > line.start + line.size):
+                yield Found(row, place, waits="the line goes on, the next run reads it")
             else:
-                yield Found(row, place, read_line(place.origin(0), line, reader), line.end)
+                yield Found(row, place, read_line(place.origin(0), line, reader))
 
     def _same(self, row: Row, place: Place, line: Line) -> bool:
         """Return whether the line is, or at least begins with, the one that was quarantined."""
@@ -249,7 +246,7 @@ class Rereading:
             unread = unread or line.start >= place.position.read_to
         if not self._positions.unchanged(place.source.name, file) if successor else unread:
             return Found(row, place, waits="the file is whole now, the next run reads it")
-        return Found(row, place, mended=True)
+        return Found(row, place)
 
     def _without_file(self, place: Place, rows: Sequence[Row]) -> Iterator[Found]:
         texts = self._texts(rows)
@@ -263,7 +260,7 @@ class Rereading:
             if entry is None or self._builder.quarantine_id(entry) != row.quarantine_id:
                 yield Found(row, place, lost="file_gone")
             else:
-                yield Found(row, place, entry, row.byte_offset + row.raw_bytes)
+                yield Found(row, place, entry)
 
     def _successor(self, row: Row) -> LogFile | None:
         """Return the Parquet file that stands where a damaged one stood: it is known by its footer, which is another.
@@ -301,7 +298,7 @@ class Rereading:
             raw = partial(str, event.raw)
             entry = Entry(place.origin(0), event.seq, len(event.raw), raw, labels.READER, event.outcome)
             same = self._builder.quarantine_id(entry) == row.quarantine_id
-            yield Found(row, place, entry, event.seq + 1) if same else Found(row, place, lost="line_changed")
+            yield Found(row, place, entry) if same else Found(row, place, lost="line_changed")
 
 
 def _at(file: LogFile, offsets: Sequence[int], limit: int) -> Iterator[Line | None]:
@@ -315,8 +312,6 @@ def _at(file: LogFile, offsets: Sequence[int], limit: int) -> Iterator[Line | No
             line = next(reading, None)
         while line is not None and line.start < offset:
             line = next(reading, None)
-        if seeks and (line is None or line.start > offset):  # the rest of a line that was torn
-            line = next(file.lines(offset, limit, settled=True), None)
         yield line if line is not None and line.start == offset else None
 
 
