@@ -14,9 +14,10 @@ from typing import Final
 
 import pyarrow as pa
 
-from ingest import labels, scan
+from ingest import labels
 from ingest.decoding import Line, decode
 from ingest.errors import RecordError, SettingsError
+from ingest.globs import find
 from ingest.lake import Lake
 from ingest.positions import Position, Positions
 from ingest.readers import registry
@@ -190,7 +191,7 @@ class Rereading:
         missing = {key for key, place in places.items() if place.source.name != labels.SOURCE}
         old = ((places[key].source, Path(path)) for key in sorted(missing) for path in self._quarantined.paths[key])
         sources = {places[key].source.name: places[key].source for key in missing}
-        every = ((source, path) for source in sources.values() for path in scan.find(source.path))
+        every = ((source, path) for source in sources.values() for path in find(source.path))
         for candidates in (old, every):
             for source, path in candidates if missing else ():
                 file_id, file = self._identity(source, path)
