@@ -26,13 +26,13 @@ import pyarrow as pa
 from msgspec import structs
 
 from ingest import pairing, schema, threads
-from ingest.batch import ID_CONFLICT, Batch, Tally
+from ingest.batch import ID_CONFLICT, Batch
 from ingest.lake import Lake
+from ingest.outcomes import Tally, count
 from ingest.pseudonyms import Pseudonyms
 from ingest.readers.reading import Reading
 from ingest.rereading import Chosen, Found, Place, Rereading, Row, select
 from ingest.rows import UNFIT_VALUE, RowBuilder
-from ingest.run import count
 from ingest.settings import Settings
 from ingest.subjects import Subjects
 
@@ -113,7 +113,7 @@ def replay(
         replaying.commit()
         if not dry_run:  # also where nothing landed: a replay that was killed may have left this to do
             threads.complete(lake)
-            pairing.build(lake, done.run_id)
+            pairing.build(lake, done.run_id, settings.pairing)
     done.seconds = round(time.monotonic() - begun, 3)
     return done
 

@@ -19,10 +19,10 @@ from ingest.decoding import Line, decode
 from ingest.errors import RecordError, SettingsError
 from ingest.globs import find
 from ingest.lake import Lake
+from ingest.outcomes import Ways, read_line
 from ingest.positions import Position, Positions
-from ingest.readers import registry
 from ingest.rows import Entry, Origin, RowBuilder, raw_record, raw_text
-from ingest.run import read_line, unreadable
+from ingest.run import unreadable
 from ingest.scan import LogFile
 from ingest.schema import QUARANTINE_REASONS
 from ingest.settings import Settings, Source
@@ -210,7 +210,7 @@ class Rereading:
             raise unreadable(path, error) from error
 
     def _of_file(self, place: Place, file: LogFile, rows: Sequence[Row]) -> Iterator[Found]:
-        reader = None if place.source.format == "auto" else registry.get(place.source.format)
+        ways = Ways(place.source.format)
         yield from (self._mended(row, place, file) for row in rows if row.reason == CORRUPT)
         rest = [row for row in rows if row.reason != CORRUPT]
         longest = max((row.raw_bytes for row in rest if row.reason != "oversized"), default=0)
@@ -224,7 +224,7 @@ class Rereading:
             elif row.byte_offset == read_to and (line.size > row.raw_bytes or line.end > line.start + line.size):
                 yield Found(row, place, waits="the line goes on, the next run reads it")
             else:
-                yield Found(row, place, read_line(place.origin(0), line, reader))
+                yield Found(row, place, read_line(place.origin(0), line, ways))
 
     def _same(self, row: Row, place: Place, line: Line) -> bool:
         """Return whether the line is, or at least begins with, the one that was quarantined."""
@@ -233,7 +233,7 @@ class Rereading:
             kept = kept[-min(KEPT_BYTES, line.size - 1) :]
         elif line.size > row.raw_bytes:
             kept = kept[: row.raw_bytes]
-        text = partial(raw_text, kept) if line.raw else partial(raw_record, line.record)
+        text = partial(raw_record, line.record) if line.tabular else partial(raw_text, kept)
         # Not the line's own size: that of a row of Parquet depends on the rows that are read with it.
         entry = Entry(place.origin(0), line.start, row.raw_bytes, text, None, UNASKED)
         return self._builder.quarantine_id(entry) == row.quarantine_id
@@ -251,13 +251,13 @@ class Rereading:
 
     def _without_file(self, place: Place, rows: Sequence[Row]) -> Iterator[Found]:
         texts = self._texts(rows)
-        reader = None if place.source.format == "auto" else registry.get(place.source.format)
+        ways = Ways(place.source.format)
         for row in rows:
             if row.reason == CORRUPT and (file := self._successor(row)) is not None:
                 yield self._mended(row, place, file, successor=True)
                 continue
             line = _whole(row, texts.get(row.quarantine_id)) if place.position.tail else None
-            entry = read_line(place.origin(0), line, reader) if line is not None else None
+            entry = read_line(place.origin(0), line, ways) if line is not None else None
             if entry is None or self._builder.quarantine_id(entry) != row.quarantine_id:
                 yield Found(row, place, lost="file_gone")
             else:
