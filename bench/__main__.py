@@ -3,6 +3,8 @@
 python -m bench
 """
 
-from bench import ingest
+from bench import collector, ingest, logger
 
 ingest.main()
+logger.main()
+collector.main()

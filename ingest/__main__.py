@@ -95,7 +95,7 @@ def collect(given: argparse.Namespace) -> None:
 
     token = collector.read_token(given.token_file) if given.token_file else None
     settings = collector.CollectorSettings(folder=given.folder, token=token)
-    _print_data(collector.serve(settings, given.host, given.port))
+    _print_data(collector.serve(collector.Collector(settings), given.host, given.port))
 
 
 def erase(given: argparse.Namespace) -> None:

@@ -252,8 +252,9 @@ def read_token(file: Path) -> str:
     return token
 
 
-def serve(settings: CollectorSettings, host: str, port: int) -> dict[str, object]:
+def serve(collector: Collector, host: str, port: int) -> dict[str, object]:
     """Collect until SIGTERM or SIGINT, finish what was begun, and return the summary. Raises SettingsError."""
+    settings = collector.settings
     if settings.token is None and not is_loopback(host):
         raise SettingsError(f"Without --token-file the collector listens on this machine only, not on {host}.")
     try:
@@ -264,7 +265,6 @@ def serve(settings: CollectorSettings, host: str, port: int) -> dict[str, object
         raise SettingsError(f"The collector {what}: {error}.") from error
     if not os.access(settings.folder, os.W_OK | os.X_OK):
         raise SettingsError(f"The collector may not write to {settings.folder}.")
-    collector = Collector(settings)
     config = uvicorn.Config(
         collector.application(),
         log_level="warning",

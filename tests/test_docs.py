@@ -15,6 +15,7 @@ PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 RUN_ELSEWHERE = {
     "make demo": "tests/test_demo.py runs the Makefile's line",
     "make test": "is what runs this test",
+    "python -m ingest collect": "tests/ingest/collector_process.py starts it, and stops it",
     "streamlit run app/label.py": "tests/app/test_label_page.py types it and clicks",
 }
 """Commands that are not run here -> who runs them."""
