@@ -1,4 +1,4 @@
-"""docs/logging.md and its example work as written: the blocks of Python run in order, and ingest reads what they log."""
+"""docs/logging.md and its example work as written: the blocks of Python run in order, and ingest reads the log."""
 
 import importlib.util
 import re
