@@ -155,7 +155,8 @@ class Batch:
     def admit(self) -> tuple[list[Tally], dict[str, pa.Table]]:
         """Begin anew; return what became of everything taken since, and of each table the rows it does not hold yet."""
         self._build()
-        tallies = {piece: tally for piece, tally in self._tallies.items() if tally.lines}
+        # A file that was only touched, or renamed, is noted too: else it would be unpacked again by every run.
+        tallies = {piece: tally for piece, tally in self._tallies.items() if tally.lines or tally.stored}
         rows = Rows.concat(self._rows)
         conflicts = Conflicts()
         served = _without(rows.interactions, self.subjects.interactions(rows.interactions), tallies)

@@ -201,6 +201,7 @@ class _Ingestion:
         committed = False
         for line in file.lines(start, limits.line_bytes, settled=age >= limits.settle_seconds, shape=ways.shape):
             if committed and self.stopping():
+                file.complete = False  # this line is not taken, though it may be the last one
                 break
             committed = False
             recent.append(line)

@@ -17,6 +17,7 @@ from ingest import schema
 from ingest.errors import LakeBusyError, LakeError, SettingsError
 from ingest.readers.reading import Interaction, Reading
 from ingest.readers.winnow import Winnow
+from ingest.scan import LogFile
 from ingest.settings import Source
 
 Make = Callable[..., dict[str, Any]]
@@ -127,6 +128,26 @@ def test_what_is_torn_in_one_copy_is_read_where_it_goes_on(workspace: Any, inter
         file.write(content[-50:] + log(interaction(3)))
     assert counts(workspace.run()) == (1, 1, 1, 0, 0, 0)
     assert sorted(workspace.rows("interactions", "source_id")) == ["int-1", "int-2", "int-3"]
+
+
+def test_an_archive_that_was_only_touched_is_unpacked_once_more(
+    workspace: Any, interaction: Make, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What changed is its time; the run that has found so notes the time, and the next one leaves the file alone."""
+    path = workspace.logs / "a.gz"
+    path.write_bytes(gzip.compress(log(interaction(1))))
+    workspace.run()
+    os.utime(path, (1, 1))
+    assert counts(workspace.run()) == (0, 0, 0, 0, 0, 0)
+    before = workspace.versions()
+
+    def unpacked(_file: LogFile, *_args: Any, **_options: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(LogFile, "head", unpacked)
+    monkeypatch.setattr(LogFile, "lines", unpacked)
+    assert counts(workspace.run()) == (0, 0, 0, 0, 0, 0)
+    assert workspace.versions() == before
 
 
 def test_a_torn_end_that_is_a_commit_of_its_own_is_read_once(workspace: Any, interaction: Make, log: Log) -> None:
