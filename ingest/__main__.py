@@ -5,6 +5,7 @@
     python -m ingest explain ID                      where a triple comes from, or why an event made none
     python -m ingest collect [--folder data/raw]     take traces and feedback over HTTP until it is stopped
     python -m ingest erase --user ID                 remove a user from everything that Winnow wrote, with proof
+    python -m ingest replay [--config winnow.toml]   read quarantined records again, after a fix
 
 Reads winnow.toml and what it names, writes the lake. One JSON line on stdout; progress and tables on stderr.
 """
@@ -16,7 +17,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ingest import without_pandas
 from ingest.errors import SettingsError, WinnowError
 
 if TYPE_CHECKING:
@@ -62,6 +62,29 @@ def run(given: argparse.Namespace) -> None:
     _print_data(summary_json(summary))
     stop.check()
     schedule.check_quarantine(summary, workspace.limits)
+
+
+def replay(given: argparse.Namespace) -> None:
+    """Read quarantined records again, after a fix: of a reader, of winnow.toml, of a file."""
+    from rich.progress import Progress
+
+    from ingest import settings
+    from ingest.account import replay_json, replay_table
+    from ingest.replay import replay as read_again
+    from ingest.rereading import Chosen
+
+    console, workspace = _console(), settings.load(given.config)
+    chosen = Chosen(given.source, given.reason, given.file)
+    with Progress(console=console) as bar:
+        task = bar.add_task("replaying", total=None)
+        done = read_again(
+            workspace,
+            chosen,
+            dry_run=given.dry_run,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    console.print(replay_table(done))
+    _print_data(replay_json(done))
 
 
 def status(given: argparse.Namespace) -> None:
@@ -151,6 +174,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--user", metavar="ID", help="the user as the logs name them")
     command.add_argument("--pseudonym", metavar="u:...", help="the user as the lake names them")
     command.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
+    command = _add(commands, replay)
+    command.add_argument("--source", metavar="NAME", help="only what this source holds")
+    command.add_argument("--reason", metavar="REASON", help="only what is quarantined for it")
+    command.add_argument("--file", metavar="GLOB", help="only lines of the files with such a path, or name")
+    command.add_argument("--dry-run", action="store_true", help="say what would become of them, and write nothing")
     return parser
 
 
@@ -190,7 +218,6 @@ def _seconds(text: str) -> float:
 
 def main() -> int:
     """Run the command that the arguments name, and return the exit code; every error of ours is one line on stderr."""
-    without_pandas.keep_out()
     given = _parser().parse_args()
     try:
         given.function(given)

@@ -14,6 +14,7 @@ from rich.text import Text
 from ingest.lake import Lake
 from ingest.outcomes import Tally
 from ingest.pairing import Pairing
+from ingest.replay import Replayed
 from ingest.run import Summary, unread
 from ingest.settings import Settings
 
@@ -22,7 +23,7 @@ SHOWN_FILES: Final = 40
 """More files than that are one row of the table."""
 
 _BY_SOURCE: Final = """
-    SELECT source, count(DISTINCT path) AS files, sum(lines)::BIGINT AS lines, sum(records)::BIGINT AS records,
+    SELECT source, count(DISTINCT file_id) AS files, sum(lines)::BIGINT AS lines, sum(records)::BIGINT AS records,
         sum(interactions)::BIGINT AS interactions, sum(feedback)::BIGINT AS feedback,
         sum(quarantined)::BIGINT AS quarantined, sum(skipped)::BIGINT AS skipped
     FROM files GROUP BY source ORDER BY source
@@ -32,7 +33,7 @@ _PAIRING_COUNTS: Final = ("no_pair", "no_pair_by_reason", "comparisons_left_out"
 _BY_REASON: Final = """
     SELECT source, reason, sum(entries[reason])::BIGINT
     FROM (SELECT source, {column} AS entries, unnest(map_keys({column})) AS reason FROM files)
-    GROUP BY source, reason ORDER BY source, reason
+    GROUP BY source, reason HAVING sum(entries[reason]) <> 0 ORDER BY source, reason
 """
 
 
@@ -58,8 +59,8 @@ def summary_json(summary: Summary) -> dict[str, Any]:
 def idle_summary(summary: Summary) -> dict[str, Any]:
     """Return what a run right after this complete one prints, as long as nothing new comes."""
     assert summary.paired is not None, "a complete run has paired"
-    paired = replace(summary.paired, new=0, removed=0)
-    return summary_json(replace(summary, tallies=[], completed=0, erasure=None, paired=paired, seconds=0.0))
+    idle = replace(summary, tallies=[], completed=0, paired=replace(summary.paired, new=0, removed=0), seconds=0.0)
+    return summary_json(idle)
 
 
 def _pairing_json(found: Pairing | None) -> dict[str, Any]:
@@ -130,6 +131,61 @@ def _reasons(**kinds: Mapping[str, int]) -> list[str]:
         for kind, counts in kinds.items()
         if counts
     ]
+
+
+def replay_json(done: Replayed) -> dict[str, Any]:
+    """Return what `python -m ingest replay` prints on stdout."""
+    return {
+        "run_id": done.run_id,
+        "dry_run": done.dry_run,
+        "chosen": done.before,
+        "read": done.read.total(),
+        "still_quarantined": done.still.total(),
+        "not_reachable": done.lost.total(),
+        "read_by_reason": dict(sorted(done.read.items())),
+        "still_quarantined_by_reason": dict(sorted(done.still.items())),
+        "not_reachable_by_reason": dict(sorted(done.lost.items())),
+        "changed": [{"from": old, "to": new, "count": n} for (old, new), n in sorted(done.changed.items())],
+        "waits_for_a_run": done.waits.total(),
+        "interactions": done.interactions,
+        "feedback": done.feedback,
+        "skipped_by_reason": dict(sorted(done.skipped.items())),
+        "seconds": done.seconds,
+    }
+
+
+def replay_table(done: Replayed) -> Table:
+    """Return one row per reason, and the totals, which must add up."""
+    sides = f"{done.read.total()} + {done.still.total()} + {done.lost.total()}"
+    notes = [f"chosen = read + still quarantined + not reachable: {done.before} = {sides}"]
+    notes += [f"now rows: {done.interactions} interactions, {done.feedback} feedback"] if done.read else []
+    notes += _reasons(skipped=done.skipped)
+    notes += [f"not reachable: {LOST[reason]} {n}" for reason, n in sorted(done.lost.items())]
+    notes += [f"waits: {what} {n}" for what, n in sorted(done.waits.items())]
+    notes += [f"quarantined as {old}, now {new}: {n}" for (old, new), n in sorted(done.changed.items())]
+    table = Table(
+        title=Text(f"replay {done.run_id}{' (dry run: nothing is written)' if done.dry_run else ''}"),
+        min_width=100,
+        caption=Text("\n".join(notes)),
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        show_footer=True,
+    )
+    table.add_column("reason", footer="total", no_wrap=True)
+    for name, counts in (("read", done.read), ("still quarantined", done.still)):
+        table.add_column(name, footer=str(counts.total()), justify="right", no_wrap=True)
+    for reason in sorted({*done.read, *done.still}):
+        table.add_row(reason, str(done.read[reason]), str(done.still[reason]))
+    return table
+
+
+LOST: Final = {
+    "file_gone": "no file of the source holds the line any more, and quarantine keeps it redacted",
+    "line_changed": "another line stands at its place",
+    "source_removed": "winnow.toml has no such source any more",
+    "run_unfinished": "a run was killed while it read the file: the next run comes first",
+}
+"""Why a line cannot be read again -> what to tell."""
 
 
 def workspace_status(settings: Settings, lake: Lake) -> dict[str, Any]:

@@ -144,6 +144,7 @@ class Batch:
     def commit(self) -> list[Tally]:
         """Write everything taken since the last commit, and return what became of it, one tally per piece."""
         tallies, new = self.admit()
+        self.subjects.save(self.builder.run_id)
         cursors = {tally.origin.file_id: tally.read_to for tally in tallies}
         for table, data in new.items():
             if data.num_rows:
@@ -165,7 +166,6 @@ class Batch:
         feedback = self._admit("feedback", events, tallies, conflicts)
         quarantine = pa.concat_tables([rows.quarantine, self._conflicting(conflicts, tallies)])
         quarantine = _without(quarantine, self.subjects.quarantine(quarantine), tallies)
-        self.subjects.save(self.builder.run_id)
         new = {
             "interactions": interactions,
             "feedback": feedback,

@@ -31,7 +31,7 @@ IP_GATES: Final = (
 )
 _IPV4: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![\w]|\.[0-9]|-[0-9])")
 _BEFORE_IPV4: Final = re.compile(START + r"(?<![.\-#])")
-_IPV6: Final = re.compile(r"[0-9A-Fa-f:][0-9A-Fa-f:]{1,38}(?<!\w:)(?![\w:])")
+_IPV6: Final = re.compile(r"[0-9A-Fa-f:][0-9A-Fa-f:]{1,38}(?<!\w:)(?!\w|::|:[0-9A-Fa-f]{1,4}(?!\w))")
 _BEFORE_IPV6: Final = re.compile(START + r"(?<![:.])")
 
 _IBAN_LENGTHS: Final = {
@@ -194,10 +194,8 @@ def cards(text: str) -> Iterator[Span]:
     yield from dotted
     text = without(text, dotted)
     for found in _DIGITS.finditer(text):
-        if not _NUMBER_START.match(text, found.start()):
-            continue
         groups = [group.span() for group in _GROUP.finditer(text, *found.span())]
-        first = 0
+        first = 0 if _NUMBER_START.match(text, found.start()) else 1  # not the decimals of a number
         while first < len(groups):
             start = groups[first][0]
             ends = [end for end in _card_ends(groups, first) if _is_card(text, start, end)]

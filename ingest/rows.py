@@ -39,6 +39,9 @@ _AS_READ: Final = (
 )
 """Fields of an interaction that are columns as they are, once redacted."""
 
+UNFIT_VALUE: Final = RecordError("bad_value", "A value does not fit its column.")
+"""What is said of it: the library's message may quote the value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -231,7 +234,7 @@ class RowBuilder:
             "quarantine_id": self.quarantine_id(entry),
             "source": source,
             "reason": reason,
-            "detail": detail,
+            "detail": redact.Placeholders().text(detail),  # it may name a key of the record
             "raw": raw,
             "raw_bytes": entry.size,
             "path": entry.origin.path,
@@ -282,8 +285,7 @@ class RowBuilder:
 
 
 def _problem(entry: Entry) -> Entry:
-    problem = RecordError("bad_value", "A value does not fit its column.")  # the library's message may quote the value
-    return structs.replace(entry, outcome=problem)
+    return structs.replace(entry, outcome=UNFIT_VALUE)
 
 
 def _ids(read: Feedback) -> list[str]:

@@ -56,6 +56,11 @@ class LogFile:
         self.complete = False
         """Whether `lines` reached an end that holds nothing back."""
 
+    @property
+    def has_lines(self) -> bool:
+        """Return whether its records are lines: what is written behind the last one may make that longer."""
+        return not (self.is_parquet or self._opening())
+
     def head(self) -> str:
         """Return a hash of the first line or record, which stays the same as the file grows, is renamed and compressed.
 

@@ -36,6 +36,8 @@ FOUND = [
     ("IPv4", "from 203.0.113.54 today", "from <IP_1> today"),
     ("IPv4, private", "at 192.168.1.20.", "at <IP_1>."),
     ("IPv6", "from 2001:db8::8a2e:370:7334 and fe80::1", "from <IP_1> and <IP_2>"),
+    ("IPv6 before a word", "id 2001:db8:0:1::139:feedback", "id <IP_1>:feedback"),
+    ("card behind decimals", "0.5 4111 1111 1111 1111", "0.5 <CARD_1>"),
     ("card", "card 4111 1111 1111 1111 12/27", "card <CARD_1> 12/27"),
     ("card with dots", "is 4111.1111.1111.1111.", "is <CARD_1>."),
     ("card with no-break spaces", "4111\u00a01111\u00a01111\u00a01111", "<CARD_1>"),
