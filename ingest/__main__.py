@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ingest import without_pandas
 from ingest.errors import SettingsError, WinnowError
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ def _seconds(text: str) -> float:
 
 def main() -> int:
     """Run the command that the arguments name, and return the exit code; every error of ours is one line on stderr."""
+    without_pandas.keep_out()
     given = _parser().parse_args()
     try:
         given.function(given)

@@ -59,8 +59,8 @@ def summary_json(summary: Summary) -> dict[str, Any]:
 def idle_summary(summary: Summary) -> dict[str, Any]:
     """Return what a run right after this complete one prints, as long as nothing new comes."""
     assert summary.paired is not None, "a complete run has paired"
-    idle = replace(summary, tallies=[], completed=0, paired=replace(summary.paired, new=0, removed=0), seconds=0.0)
-    return summary_json(idle)
+    paired = replace(summary.paired, new=0, removed=0)
+    return summary_json(replace(summary, tallies=[], completed=0, erasure=None, paired=paired, seconds=0.0))
 
 
 def _pairing_json(found: Pairing | None) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Summary:
     paired: pairing.Pairing | None = None
     """What pairing gave; None where the run was stopped before it."""
     changes_at: float | None = None
-    """When time alone gives the next run work, in seconds since 1970: the first pending file settles."""
+    """When time alone changes what a run finds, in seconds since 1970: a pending file settles, an orphan is overdue."""
     stopped: str | None = None
     """Why the run left work for the next one: "max_seconds" or a signal's name; None where it did all there was."""
     erasure: "Erasure | None" = None
@@ -79,6 +79,10 @@ class Summary:
             "quarantined": self.quarantined().total(),
             "skipped": self.skipped().total(),
         }
+
+    def note_change(self, time: float) -> None:
+        """Note that time alone changes what a run finds, at `time`."""
+        self.changes_at = min(time, self.changes_at or time)
 
     def quarantined(self) -> Counter[str]:
         """Return reason -> quarantined lines."""
@@ -97,8 +101,8 @@ def run(
 ) -> Summary:
     """Ingest everything new, or as much as `stop` leaves time for. Raises SettingsError, LakeError or StoreError.
 
-    A run that did all there was calls `finished` while it still holds the lake.
-    A run that is stopped, or killed at any point, leaves a lake that the next run completes.
+    A run that did all there was calls `finished` while it still holds the lake. One that is stopped, or killed at any
+    point, leaves a lake that the next run completes.
     """
     stop = stop or Stop()
     begun = time.monotonic()
@@ -128,10 +132,10 @@ def run(
         if not reading.stopping():
             summary.completed, summary.awaiting_parent = threads.complete(lake)
             summary.paired = pairing.build(lake, run_id, settings.pairing)
-            if (overdue := summary.paired.overdue_at) is not None:
-                summary.changes_at = min(overdue, summary.changes_at or overdue)
+            if summary.paired.overdue_at is not None:
+                summary.note_change(summary.paired.overdue_at)
         summary.stopped = stop.reason
-        if not summary.stopped:
+        if not summary.stopped and not subjects.pending:
             finished(summary)
     summary.seconds = round(time.monotonic() - begun, 3)
     return summary
@@ -212,7 +216,7 @@ class _Ingestion:
         if file.pending:
             self.summary.pending[file.name] = file.pending
             settles = file.mtime_ns / 1e9 + limits.settle_seconds
-            self.summary.changes_at = min(settles, self.summary.changes_at or settles)
+            self.summary.note_change(settles)
         _close(piece, recent, file)
         self.progressed = self.progressed or piece.lines > 0
 

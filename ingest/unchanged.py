@@ -57,7 +57,7 @@ class Record:
         self._lake = settings.lake
         self._digest = settings.digest
         self._patterns = [source.path for source in settings.sources]
-        self._labels = _sqlite_file(settings.labels.url)
+        self._labels = sqlite_file(settings.labels.url)
         self._beside = [str(settings.pseudonym_key), str(settings.subjects)]
         self._inputs = Inputs.of(self._digest, self._patterns, self._labels) if self._labels else None
 
@@ -109,12 +109,13 @@ def look(config: Path | None) -> dict[str, Any] | None:
 def _code() -> str:
     """Return a hash of all of ingest, whichever of it is imported."""
     found = hashlib.blake2b(digest_size=16)
-    package = Path(__file__).parent
-    for folder in (package, package / "readers", package / "rules"):
-        for entry in sorted(os.scandir(folder), key=lambda each: each.name):
-            if entry.name.endswith((".py", ".sql")):
-                found.update(f"{entry.name} {entry.stat().st_size} ".encode())
-                found.update(Path(entry.path).read_bytes())
+    for folder, folders, names in os.walk(Path(__file__).parent):
+        folders.sort()
+        for name in sorted(names):
+            if name.endswith((".py", ".sql")):
+                content = Path(folder, name).read_bytes()
+                found.update(f"{name} {len(content)} ".encode())
+                found.update(content)
     return found.hexdigest()
 
 
@@ -144,7 +145,7 @@ def _lake(lake: Path, beside: Iterable[str]) -> str:
     return found.hexdigest()
 
 
-def _sqlite_file(url: str) -> str:
+def sqlite_file(url: str) -> str:
     """Return the path of the SQLite file that `url` names, "" where it names anything else."""
     path = url.removeprefix(_SQLITE)
     return "" if path == url or path.startswith(":memory:") or "?" in path else path

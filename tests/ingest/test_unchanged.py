@@ -89,6 +89,20 @@ def test_a_run_with_nothing_new_imports_nothing_heavy(config: Path) -> None:
     assert "Nothing new" in done.stderr
 
 
+def test_a_run_with_something_new_imports_no_pandas_and_without_labels_no_sqlalchemy(config: Path) -> None:
+    """pyarrow looks for pandas at the first array of a list."""
+    grow(config.parent)
+    (config.parent / "labels.db").unlink()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "ingest", "run", "--config", str(config)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert "pyarrow" in imported
+    assert not imported & {"pandas._libs", "sqlalchemy"}
+    assert json.loads(done.stdout)["skipped_by_reason"] == {"blank_line": 1}
+
+
 def grow(root: Path) -> None:
     with (root / "logs" / "a.jsonl").open("ab") as file:
         file.write(b"\n")
@@ -211,7 +225,7 @@ def test_another_version_of_a_rule_or_a_module_is_looked_at(config: Path, tmp_pa
 
 
 def test_a_pending_line_is_looked_at_when_its_file_has_settled(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The record holds until then; the run after it quarantines the line, and its record holds for good."""
+    """The record holds until then; the run after it quarantines the line."""
     path = config.parent / "logs" / "b.jsonl"
     settles = path.stat().st_mtime + 3600
     for now, nothing_new in ((settles - 0.01, True), (settles + 0.01, False)):
@@ -221,8 +235,20 @@ def test_a_pending_line_is_looked_at_when_its_file_has_settled(config: Path, mon
     os.utime(path, (settles - 7201, settles - 7201))
     summary = command(config)
     assert (summary["quarantined_by_reason"], summary["pending_bytes"]) == ({"torn": 1}, 0)
-    monkeypatch.setattr(time, "time", lambda: settles + 1e9)
     assert unchanged.look(config) is not None
+
+
+def test_an_orphan_is_looked_at_when_it_is_overdue(config: Path, workspace: Any) -> None:
+    """A week after its vote was read; nothing is pending then that would settle before."""
+    os.utime(config.parent / "logs" / "b.jsonl", (0, 0))
+    assert command(config)["overdue_orphans"] == 0
+    record = json.loads((config.parent / "lake" / unchanged.FILE_NAME).read_text())
+    read = dict(workspace.rows("feedback", "source_id", "ingest_time"))["fb-2"]
+    assert record["changes_at"] == pytest.approx(read.timestamp() + 7 * 86400, abs=1e-3)
+    config.write_text(config.read_text() + "[pairing]\norphan_days = 0\n")
+    assert command(config)["overdue_orphans"] == 1
+    record = json.loads((config.parent / "lake" / unchanged.FILE_NAME).read_text())
+    assert record["changes_at"] is None
 
 
 def test_a_stopped_run_leaves_its_rest_to_be_looked_at(config: Path, interaction: Any, log: Any) -> None:
@@ -262,7 +288,7 @@ def test_the_record_is_private(config: Path) -> None:
 
 def test_a_label_store_on_a_server_is_always_asked(config: Path) -> None:
     (config.parent / "lake" / unchanged.FILE_NAME).unlink()
-    assert unchanged._sqlite_file("postgresql://labels@db/winnow") == ""
+    assert unchanged.sqlite_file("postgresql://labels@db/winnow") == ""
     loaded = settings.load(config)
     on_server = loaded.model_copy(update={"labels": settings.Labels(url="postgresql://labels@db/winnow")})
     unchanged.Record(on_server).keep({}, None)
