@@ -48,6 +48,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         **summary.totals(),
         "quarantined_by_reason": dict(sorted(summary.quarantined().items())),
         "skipped_by_reason": dict(sorted(summary.skipped().items())),
+        "redactions": dict(sorted(summary.redactions().items())),
         "pending_bytes": sum(summary.pending.values()),
         "awaiting_parent": None if summary.paired is None else summary.awaiting_parent,
         **_pairing_json(summary.paired),
@@ -95,7 +96,7 @@ def summary_table(summary: Summary) -> Table:
     """Return one row per file that had something new, and the totals, which must add up."""
     totals = summary.totals()
     sides = " + ".join(str(totals[name]) for name in COUNTS[2:])
-    reasons = _reasons(quarantined=summary.quarantined(), skipped=summary.skipped())
+    reasons = _reasons(quarantined=summary.quarantined(), skipped=summary.skipped(), redacted=summary.redactions())
     equation = f"records = interactions + feedback + quarantined + skipped: {totals['records']} = {sides}"
     table = Table(
         title=Text(f"ingest run {summary.run_id}"),

@@ -36,7 +36,7 @@ KEYS: Final = {"interactions": "interaction_id", "feedback": "feedback_id", "qua
 ID_CONFLICT: Final = RecordError("id_conflict", "An id of this record stands for another content in the lake.")
 
 _COUNTED: Final = {"interactions": [PIECE], "feedback": [PIECE], "quarantine": [PIECE, "reason"]}
-"""Table -> columns by which its rows are counted."""
+"""Table -> columns by which its rows are counted, beside `redactions`."""
 
 CONTENT: Final = {
     "interactions": ("prompt_hash", "response_hash", "status", "placeholders"),
@@ -212,7 +212,7 @@ class Batch:
             new[doubt] = [verdict == "new" for verdict in verdicts]
             counted[doubt] = [verdict in ("new", "landed") for verdict in verdicts]
             _count_known(doubtful.select([PIECE, "byte_offset", KEYS[table]]), verdicts, tallies, conflicts)
-            _count(table, rows.select(_COUNTED[table]).filter(pa.array(counted)), tallies)
+            _count(table, rows.select([*_COUNTED[table], "redactions"]).filter(pa.array(counted)), tallies)
             rows = rows.filter(pa.array(new))
         self._keys[table].add(rows[KEYS[table]])
         return rows.drop([PIECE])
@@ -272,6 +272,10 @@ def _count(table: str, rows: pa.Table, tallies: Mapping[int, Tally]) -> None:
             tally.interactions += number
         else:
             tally.feedback += number
+    for batch in rows.select([PIECE, "redactions"]).to_batches():
+        if batch.column(1).null_count < len(batch) and len(batch.column(1).keys):  # most hold nothing
+            for piece, redactions in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                tallies[piece].redactions.update(dict(redactions or ()))
 
 
 def _count_known(rows: pa.Table, verdicts: Sequence[str], tallies: Mapping[int, Tally], conflicts: Conflicts) -> None:

@@ -42,6 +42,8 @@ class Tally:
     skipped_days: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(reason, ISO date) -> of `skipped`, those whose record states when it was."""
     quarantined: Counter[str] = field(default_factory=Counter)
+    redactions: Counter[str] = field(default_factory=Counter)
+    """Kind -> places in the rows; "token_ids" and "token_logprobs" -> entries nulled with their text."""
     stored: tuple[int, int] | None = None
     """Size and mtime of the file where it was read to its end."""
 

@@ -228,7 +228,8 @@ class RowBuilder:
     def _quarantined(self, entry: Entry) -> Row:
         assert isinstance(entry.outcome, RecordError)
         reason, detail = entry.outcome.reason, entry.outcome.detail
-        raw = None if reason == "oversized" else self._raw(entry)
+        placeholders = redact.Placeholders(self.pseudonyms.of)
+        raw = None if reason == "oversized" else _raw(entry, placeholders)
         source = entry.origin.source.name
         return {
             "quarantine_id": self.quarantine_id(entry),
@@ -236,6 +237,7 @@ class RowBuilder:
             "reason": reason,
             "detail": redact.Placeholders().text(detail),  # it may name a key of the record
             "raw": raw,
+            "redactions": sorted(placeholders.counts.items()),
             "raw_bytes": entry.size,
             "path": entry.origin.path,
             **self._provenance(entry, None),
@@ -261,15 +263,6 @@ class RowBuilder:
         line = self.pseudonyms.digest(f"{entry.size} {text}")
         return content_id(["quarantine", entry.origin.source.name, entry.origin.head, entry.offset, line])
 
-    def _raw(self, entry: Entry) -> str | None:
-        """Return the text of a quarantined line, redacted; None where a row of Parquet has none."""
-        try:
-            raw = redact.Placeholders(self.pseudonyms.of).json_text(entry.raw())
-            raw.encode("utf-8")
-        except UNFIT:
-            return None
-        return raw
-
     def _provenance(self, entry: Entry, event_time: datetime | None) -> Row:
         if event_time is not None and event_time.tzinfo is None:
             raise ValueError("A time without a zone is no point in time.")
@@ -282,6 +275,16 @@ class RowBuilder:
             "day": (event_time or self.ingest_time).astimezone(UTC).date().isoformat(),
             PIECE: entry.origin.piece,
         }
+
+
+def _raw(entry: Entry, placeholders: redact.Placeholders) -> str | None:
+    """Return the text of a quarantined line, redacted; None where a row of Parquet has none."""
+    try:
+        raw = placeholders.json_text(entry.raw())
+        raw.encode("utf-8")
+    except UNFIT:
+        return None
+    return raw
 
 
 def _problem(entry: Entry) -> Entry:

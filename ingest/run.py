@@ -84,6 +84,10 @@ class Summary:
         """Note that time alone changes what a run finds, at `time`."""
         self.changes_at = min(time, self.changes_at or time)
 
+    def redactions(self) -> Counter[str]:
+        """Return kind -> places that were redacted in the rows of this run."""
+        return sum((t.redactions for t in self.tallies), Counter())
+
     def quarantined(self) -> Counter[str]:
         """Return reason -> quarantined lines."""
         return sum((t.quarantined for t in self.tallies), Counter())

@@ -264,6 +264,7 @@ QUARANTINE: Final = _table(
         ("reason", pa.string()),  # a key of QUARANTINE_REASONS
         ("detail", pa.string()),
         ("raw", pa.string()),  # the line, redacted; null where oversized
+        ("redactions", COUNTS),  # kind -> places in `raw`
         ("raw_bytes", pa.int64()),  # its length
         ("path", pa.string()),
         *PROVENANCE,

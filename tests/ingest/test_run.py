@@ -267,7 +267,7 @@ def test_text_is_redacted_before_it_is_hashed_or_written(
     clean["response"]["choices"][0] |= {"token_ids": [3, 4], "logprobs": None}
     edit = thumb(1, 1, signal="edit", text="Hello bob@example.com", value=None, scale=None)
     (workspace.logs / "a.jsonl").write_bytes(log(served, clean, edit) + b'{"torn":"eve@example.com\n')
-    workspace.run()
+    summary = workspace.run()
     rows = {row["source_id"]: row for row in workspace.arrow("interactions").to_pylist()}
     assert rows["int-1"]["prompt"][0]["content"] == "I am <EMAIL_1>"
     assert rows["int-1"]["response"][0]["content"] == "Hello <EMAIL_1> and <EMAIL_2>"
@@ -277,6 +277,7 @@ def test_text_is_redacted_before_it_is_hashed_or_written(
     assert (rows["int-1"]["token_ids"], rows["int-2"]["token_ids"]) == (None, [3, 4])
     assert rows["int-1"]["prompt_hash"] == rows["int-2"]["prompt_hash"]
     assert workspace.rows("feedback", "text", "redactions") == [("Hello <EMAIL_1>", [("email", 1)])]
+    assert summary.redactions() == {"email": 6, "token_ids": 2}
     assert workspace.rows("quarantine", "raw") == ['{"torn":"<EMAIL_1>']
     for path in workspace.settings.lake.rglob("*"):
         assert not path.is_file() or b"example.com" not in path.read_bytes()
