@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -44,6 +45,8 @@ PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
 TOKEN_CHARACTERS: Final = 16
 """A shorter token is refused: it could be guessed."""
+WARN_SECONDS: Final = 60.0
+"""The least time between two warnings of a disk that takes nothing."""
 _INLINE_BYTES: Final = 64 * 1024
 """A larger body is decoded beside the event loop."""
 _LOG: Final = logging.getLogger("winnow.collector")
@@ -73,6 +76,7 @@ class Collector:
             settings.folder, "collected", rotate_bytes=settings.rotate_bytes, rotate_seconds=settings.rotate_seconds
         )
         self.commit = GroupCommit(self.files)
+        self._warn_at = 0.0
         self.budget = Budget(settings.most_bytes, settings.most_requests)
         self.answers: Counter[tuple[str, int]] = Counter()
         """(path, status) -> requests."""
@@ -168,7 +172,9 @@ class Collector:
         try:
             await self.commit.append(lines)
         except OSError as error:
-            _LOG.warning("Could not write to %s: %s", self.settings.folder, error)
+            if (now := time.monotonic()) >= self._warn_at:  # not once a request: the log would fill the disk too
+                self._warn_at = now + WARN_SECONDS
+                _LOG.warning("Could not write to %s: %s", self.settings.folder, error)
             raise RefusedError(503, "The collector cannot write now; come again.") from error
 
     async def _healthz(self, _: Request) -> Response:
@@ -247,8 +253,8 @@ def read_token(file: Path) -> str:
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"The token file {file} cannot be read: {error}.") from error
-    if len(token) < TOKEN_CHARACTERS or not token.isprintable() or " " in token:
-        raise SettingsError(f"The token in {file} is no single word of at least {TOKEN_CHARACTERS} characters.")
+    if len(token) < TOKEN_CHARACTERS or not token.isascii() or not token.isprintable() or " " in token:
+        raise SettingsError(f"The token in {file} is no single word of at least {TOKEN_CHARACTERS} ASCII characters.")
     return token
 
 
@@ -260,7 +266,7 @@ def serve(collector: Collector, host: str, port: int) -> dict[str, object]:
     try:
         settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         what = f"cannot write to {settings.folder} or listen on {host}:{port}"
         raise SettingsError(f"The collector {what}: {error}.") from error
     if not os.access(settings.folder, os.W_OK | os.X_OK):

@@ -74,10 +74,12 @@ class _Hook:
 
         @functools.wraps(method)
         def create(*args: Any, **kwargs: Any) -> Any:
-            call = _Call(self, is_chat, kwargs)
+            call = self._begin(is_chat, kwargs)
+            if call is None:
+                return method(*args, **kwargs)
             try:
                 try:
-                    result = method(*args, **call.arguments())
+                    result = method(*args, **call.sent)
                 except Exception as error:
                     if not call.may_ask_again(error):
                         raise
@@ -90,10 +92,12 @@ class _Hook:
 
         @functools.wraps(method)
         async def create_async(*args: Any, **kwargs: Any) -> Any:
-            call = _Call(self, is_chat, kwargs)
+            call = self._begin(is_chat, kwargs)
+            if call is None:
+                return await method(*args, **kwargs)
             try:
                 try:
-                    result = await method(*args, **call.arguments())
+                    result = await method(*args, **call.sent)
                 except Exception as error:
                     if not call.may_ask_again(error):
                         raise
@@ -105,6 +109,14 @@ class _Hook:
             return call.returned(result)
 
         return create_async if inspect.iscoroutinefunction(inspect.unwrap(method)) else create
+
+    def _begin(self, is_chat: bool, kwargs: Mapping[str, Any]) -> "_Call | None":
+        """Return a call, or None, which is counted, for arguments of which only the client can say what is wrong."""
+        try:
+            return _Call(self, is_chat, kwargs)
+        except Exception:
+            self.log.not_logged()
+            return None
 
 
 @dataclass
@@ -138,8 +150,10 @@ class _Call:
         self.context = contextvars.copy_context()
         if self.is_chat and (turn := current_turn()) is not None:
             turn.note(self.source_id, answered=True)
+        self.sent = self._arguments()
+        """What the client is given."""
 
-    def arguments(self) -> Mapping[str, Any]:
+    def _arguments(self) -> Mapping[str, Any]:
         """Return the arguments, with log-probabilities asked for where nobody said whether they are wanted."""
         unsaid = type(self.kwargs.get("logprobs")).__name__ in (*_ABSENT, "NoneType")
         wanted = self.hook.logprobs and self.is_chat and self.raw is None

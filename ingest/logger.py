@@ -12,8 +12,8 @@ warning of the logger "winnow.logger", and written into the log itself. docs/log
 Imports the standard library and msgspec only.
 """
 
+import os
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -265,7 +265,7 @@ class DeploymentLog:
 
 def new_id(kind: str) -> str:
     """Return an id that no other process gives; `kind` begins it."""
-    return f"{kind}-{uuid.uuid4().hex}"
+    return f"{kind}-{os.urandom(16).hex()}"
 
 
 def current_turn() -> Turn | None:

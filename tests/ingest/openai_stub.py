@@ -1,11 +1,12 @@
 """A server that speaks as much of OpenAI's API as the `openai` client of the tests needs; it runs in this process.
 
 What it answers follows from the request alone, so a test knows it without asking. Models: "refuses-logprobs",
-"busy" (429), "cuts" (a stream that breaks after its first chunk); every other one answers.
+"busy" (429), "slow" (no answer), "cuts" (a stream that breaks after its first chunk); every other one answers.
 """
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -69,7 +70,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.requests.append(body)
         number = len(self.server.requests)
-        if body["model"] == "busy":
+        if body["model"] == "slow":
+            time.sleep(0.3)  # longer than its caller waits
+        elif body["model"] == "busy":
             self._send(429, {"error": {"message": "busy"}})
         elif body["model"] == "refuses-logprobs" and "logprobs" in body:
             self._send(400, {"error": {"message": "logprobs are not supported", "param": "logprobs"}})

@@ -163,7 +163,11 @@ def test_who_is_admitted(tmp_path: Path, token: str | None, headers: dict[str, s
     assert len(lines(tmp_path / "raw")) == (status == 200)
 
 
-@pytest.mark.parametrize("content", [b"short", b"two words of a token", b"\xff" * 20], ids=["short", "words", "bytes"])
+@pytest.mark.parametrize(
+    "content",
+    [b"short", b"two words of a token", b"\xff" * 20, "ü".encode() * 20],
+    ids=["short", "words", "bytes", "umlauts"],
+)
 def test_weak_token_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "token").write_bytes(content)
     with pytest.raises(SettingsError):

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -227,6 +228,30 @@ def test_cancelled_async_stream_is_cut_off(workspace: Workspace, log: Deployment
 
     asyncio.run(serve())
     assert skipped(workspace, log) == {"cut_off": 1}
+
+
+def test_cancelled_async_call_is_logged_as_one_without_an_answer(
+    workspace: Workspace, log: DeploymentLog, server: Stub
+) -> None:
+    async def serve() -> None:
+        async with openai.AsyncOpenAI(base_url=server.url, api_key="k", max_retries=0) as made:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await logged(made, log).chat.completions.create(model="slow", messages=ASKED)
+
+    asyncio.run(serve())
+    assert skipped(workspace, log) == {"no_response": 1}
+
+
+def test_arguments_that_are_wrong_are_the_clients_to_refuse(
+    log: DeploymentLog, client: openai.OpenAI, plain: openai.OpenAI
+) -> None:
+    wrong: dict[str, Any] = {"model": ["m"], "messages": ASKED, "extra_body": 7}
+    with pytest.raises(Exception) as expected:
+        plain.chat.completions.create(**wrong)
+    with pytest.raises(type(expected.value), match=re.escape(str(expected.value))):
+        client.chat.completions.create(**wrong)
+    assert log.counters().lost == {"not_logged": 1}
 
 
 def test_helpers_of_the_client_are_logged_too(
