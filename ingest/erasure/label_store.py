@@ -26,7 +26,7 @@ BUSY_SECONDS: Final = 30
 TEXTS: Final = ("prompt", "response_a", "response_b")
 BATCH: Final = 5_000
 
-_AUDIT: Final = f"""
+AUDIT: Final = f"""
     CREATE TABLE IF NOT EXISTS {labels.ERASURE} (
         erasure_id TEXT PRIMARY KEY, event_time TEXT NOT NULL, first_event_id TEXT,
         pairs INTEGER NOT NULL, slots INTEGER NOT NULL, events INTEGER NOT NULL, reopened INTEGER NOT NULL
@@ -117,7 +117,7 @@ def remove(engine: sa.Engine, gone: Gone, erasure: str) -> Removed:
         reopened = _each(connection, opened_again, gone.annotators)
         pairs = _each(connection, "DELETE FROM pair WHERE pair_id IN :values", gone.pairs)
         removed = Removed(pairs, slots, events, reopened)
-        connection.execute(sa.text(_AUDIT))
+        connection.execute(sa.text(AUDIT))
         audit = f"INSERT INTO {labels.ERASURE} VALUES (:id, :time, :first, :pairs, :slots, :events, :reopened)"
         note = {"id": erasure, "time": datetime.now(UTC).isoformat(timespec="seconds"), "first": first}
         connection.execute(sa.text(audit), note | asdict(removed))
