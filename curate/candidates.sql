@@ -13,7 +13,8 @@ SELECT interaction_id, source, prompt_hash, event_time,
        coalesce(status = 'ok', false)
        AND NOT is_blank(conversation_text(response))
        AND NOT coalesce(list_contains(getvariable('cut_off')::VARCHAR[], finish_reason), false)
-       AND coalesce(list_contains(getvariable('consent_allow')::VARCHAR[], consent), false) AS usable
+       AND consent IS NOT NULL
+       AND list_has_any(getvariable('consent_allow')::VARCHAR[], [consent, split_part(consent, '@', 1)]) AS usable
 FROM interactions
 WHERE prompt IS NOT NULL AND response IS NOT NULL AND prompt_hash IS NOT NULL;
 

@@ -83,9 +83,11 @@ RULES: Final = (
     ),
     Rule(
         name="missing_consent",
-        version=1,
+        version=2,
         reason="The people whose text and votes this is have not allowed training on it.",
-        drop_if="consent IS NULL OR NOT list_contains($consent_allow::VARCHAR[], consent)",
+        # "training" allows "training@2026-03", a version of its policy, too.
+        drop_if="""consent IS NULL OR NOT list_has_any($consent_allow::VARCHAR[],
+                                                        [consent, split_part(consent, '@', 1)])""",
         # The value is the record's own text: it is not repeated.
         detail="if(consent IS NULL, 'no consent is stated', 'consent is not among those allowed')",
         params={"consent_allow": ("training",)},

@@ -4,6 +4,7 @@
     python -m ingest status [--config winnow.toml]   what was read, from where, and what waits
     python -m ingest explain ID                      where a triple comes from, or why an event made none
     python -m ingest collect [--folder data/raw]     take traces and feedback over HTTP until it is stopped
+    python -m ingest withdraw --user ID              note that a user takes back their consent to training
     python -m ingest erase --user ID                 remove a user from everything that Winnow wrote, with proof
     python -m ingest replay [--config winnow.toml]   read quarantined records again, after a fix
 
@@ -122,6 +123,13 @@ def collect(given: argparse.Namespace) -> None:
     _print_data(collector.serve(collector.Collector(settings), given.host, given.port))
 
 
+def withdraw(given: argparse.Namespace) -> None:
+    """Note that a user takes back the consent to everything they said until now; the next run applies it."""
+    from ingest import consent, settings
+
+    _print_data(consent.withdraw(settings.load(given.config), user=given.user, pseudonym=given.pseudonym))
+
+
 def erase(given: argparse.Namespace) -> None:
     """Erase a user: rows, labels and snapshots, with proof; later runs skip what the logs still hold of them."""
     from ingest import settings
@@ -171,9 +179,8 @@ def _parser() -> argparse.ArgumentParser:
         "--folder", type=Path, default=Path("data/raw"), help="where log files go; default data/raw"
     )
     collecting.add_argument("--token-file", type=Path, metavar="FILE", help="holds the bearer token that senders need")
-    command = _add(commands, erase)
-    command.add_argument("--user", metavar="ID", help="the user as the logs name them")
-    command.add_argument("--pseudonym", metavar="u:...", help="the user as the lake names them")
+    _name_user(_add(commands, withdraw))
+    command = _name_user(_add(commands, erase))
     command.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
     command = _add(commands, replay)
     command.add_argument("--source", metavar="NAME", help="only what this source holds")
@@ -181,6 +188,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--file", metavar="GLOB", help="only lines of the files with such a path, or name")
     command.add_argument("--dry-run", action="store_true", help="say what would become of them, and write nothing")
     return parser
+
+
+def _name_user(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the two ways in which a command names a user."""
+    command.add_argument("--user", metavar="ID", help="the user as the logs name them")
+    command.add_argument("--pseudonym", metavar="u:...", help="the user as the lake names them")
+    return command
 
 
 def _add(

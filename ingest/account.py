@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from ingest import consent
 from ingest.lake import Lake
 from ingest.outcomes import Tally
 from ingest.pairing import Pairing
@@ -52,6 +53,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "pending_bytes": sum(summary.pending.values()),
         "awaiting_parent": None if summary.paired is None else summary.awaiting_parent,
         **_pairing_json(summary.paired),
+        "consent": {**summary.consent, "withdrawn": summary.withdrawn},
         **({"erasure": summary.erasure.summary()} if summary.erasure else {}),
         "seconds": summary.seconds,
     }
@@ -60,8 +62,17 @@ def summary_json(summary: Summary) -> dict[str, Any]:
 def idle_summary(summary: Summary) -> dict[str, Any]:
     """Return what a run right after this complete one prints, as long as nothing new comes."""
     assert summary.paired is not None, "a complete run has paired"
-    paired = replace(summary.paired, new=0, removed=0)
-    return summary_json(replace(summary, tallies=[], completed=0, erasure=None, paired=paired, seconds=0.0))
+    idle = replace(
+        summary,
+        tallies=[],
+        completed=0,
+        paired=replace(summary.paired, new=0, removed=0),
+        consent={"allowed": 0, "not_allowed": 0, "unknown": 0, "by_value": {}},
+        withdrawn=0,
+        erasure=None,
+        seconds=0.0,
+    )
+    return summary_json(idle)
 
 
 def _pairing_json(found: Pairing | None) -> dict[str, Any]:
@@ -201,7 +212,12 @@ def workspace_status(settings: Settings, lake: Lake) -> dict[str, Any]:
                 entry[name] = {}
             for source, reason, count in connection.execute(_BY_REASON.format(column=name)).fetchall():
                 sources[source][name][reason] = count
-    return {"lake": str(lake.path), "sources": sources, "pending_bytes": dict(unread(settings, lake))}
+    return {
+        "lake": str(lake.path),
+        "sources": sources,
+        "consent": consent.counts(lake, settings.consent),
+        "pending_bytes": dict(unread(settings, lake)),
+    }
 
 
 def workspace_table(status: Mapping[str, Any]) -> Table:
@@ -214,7 +230,7 @@ def workspace_table(status: Mapping[str, Any]) -> Table:
     unread = f"bytes not read yet: {sum(status['pending_bytes'].values())}"
     table = Table(
         title=Text(f"lake {status['lake']}"),
-        caption=Text("\n".join([unread, *reasons])),
+        caption=Text("\n".join([unread, consent.sentence(status["consent"]), *reasons])),
         caption_justify="left",
         box=SIMPLE_HEAD,
     )

@@ -26,11 +26,10 @@ from ingest import pairing
 from ingest.erasure import label_store, snapshots
 from ingest.erasure.proof import Needles, Proof, search
 from ingest.erasure.rows import Rows, Search
-from ingest.errors import ErasureError, SettingsError
+from ingest.errors import ErasureError
 from ingest.lake import SCHEMAS, Lake
-from ingest.pseudonyms import Pseudonyms
 from ingest.settings import Settings
-from ingest.subjects import PSEUDONYM, Subjects
+from ingest.subjects import Subjects, named
 
 STEPS: Final = ("find", "label store", "snapshots", "lake", "purge", "pair", "prove")
 Progress = Callable[[str], None]
@@ -134,17 +133,7 @@ def erase(
     ErasureError where the proof finds something.
     """
     begun = time.monotonic()
-    if (user is None) == (pseudonym is None):
-        raise SettingsError("Name one user: --user ID as the logs name them, or --pseudonym u:... as the lake does.")
-    if pseudonym is not None and not PSEUDONYM.fullmatch(pseudonym):
-        raise SettingsError(
-            f'"{pseudonym}" is no pseudonym: "u:" and 32 hex digits. Use --user for the logs\' own ids.'
-        )
-    if not settings.pseudonym_key.is_file():
-        raise SettingsError(f"No pseudonym key at {settings.pseudonym_key}: without it nobody can be found by name.")
-    pseudonyms = Pseudonyms(settings.pseudonym_key)
-    name = pseudonym or pseudonyms.of(user)
-    assert name is not None
+    name, pseudonyms = named(settings, user, pseudonym)
     erasure = Erasure(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}", name, dry_run)
     lake = Lake(settings.lake)
     with lake.locked(erasure.erasure), snapshots.locked(settings.curated):

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ingest import labels, pairing, scan, threads
+from ingest import consent, labels, pairing, scan, threads
 from ingest.batch import Batch
 from ingest.decoding import Line
 from ingest.errors import LakeError, SettingsError
@@ -65,6 +65,10 @@ class Summary:
     """When time alone changes what a run finds, in seconds since 1970: a pending file settles, an orphan is overdue."""
     stopped: str | None = None
     """Why the run left work for the next one: "max_seconds" or a signal's name; None where it did all there was."""
+    withdrawn: int = 0
+    """Responses of earlier runs whose user took their consent back."""
+    consent: dict[str, Any] = field(default_factory=dict)
+    """New responses by consent (`ingest.consent.counts`)."""
     erasure: "Erasure | None" = None
     """What was erased besides: an interrupted erasure, or rows that turned out to belong to an erased user."""
     seconds: float = 0.0
@@ -135,6 +139,8 @@ def run(
             summary.erasure = erase.complete(settings, lake, subjects, run_id)
         if not reading.stopping():
             summary.completed, summary.awaiting_parent = threads.complete(lake)
+            summary.withdrawn = consent.apply(lake, settings.consent, subjects.withdrawals)
+            summary.consent = consent.counts(lake, settings.consent, run_id)
             summary.paired = pairing.build(lake, run_id, settings.pairing)
             if summary.paired.overdue_at is not None:
                 summary.note_change(summary.paired.overdue_at)

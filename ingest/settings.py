@@ -37,7 +37,10 @@ class Consent(_Strict):
     """Who may be trained on."""
 
     allow: tuple[str, ...] = ("training",)
-    """Values of a record's consent that allow training; every other value, and none, excludes it."""
+    """Values of a record's consent that allow training; every other value, and none, excludes it. "training" allows
+    "training@" with any version of a policy, "training@2026-03" that version alone."""
+    withdrawn_by: tuple[str, ...] = ("none", "")
+    """Values by which a user takes back what they allowed earlier; [] where each record stands for itself alone."""
 
 
 class Limits(_Strict):

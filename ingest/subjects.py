@@ -1,4 +1,6 @@
-"""Who was erased: a ledger beside the pseudonym key, which outlives the lake, so that raw logs bring nobody back.
+"""Who was erased, and who took consent back: a ledger beside the pseudonym key, which outlives the lake.
+
+So raw logs that are read again bring nobody back.
 
 Reads and appends to `subjects.jsonl` in the folder of the pseudonym key, mode 0600; `ingest.erase` writes the first
 line of an erasure, and runs that read the raw logs again append what they recognise. A line is a JSON object:
@@ -7,6 +9,7 @@ line of an erasure, and runs that read the raw logs again append what they recog
      "lines": [digest]}
     {"erasure": id, "time": ISO 8601, ..., "began": true}                         an erasure begins
     {"erasure": id, "time": ISO 8601, "removed": {place: count}, "proof": {...}}  it ended, and was proven
+    {"user": pseudonym, "time": ISO 8601, "withdrawn": consent}                   consent to all before was taken back
 
 Digests are keyed (HMAC-SHA256 with the pseudonym key) hashes of ids; no line holds a text or a source's own id.
 """
@@ -25,6 +28,7 @@ import pyarrow as pa
 from ingest.errors import SettingsError
 from ingest.pseudonyms import Pseudonyms
 from ingest.schema import canonical_json, interaction_id
+from ingest.settings import Settings
 
 REASON: Final = "erased"
 """Of records that are skipped because their user was erased."""
@@ -58,6 +62,17 @@ class Scope:
         return Scope(*(getattr(self, kind) - getattr(other, kind) for kind in KINDS))
 
 
+@dataclass(frozen=True)
+class Withdrawal:
+    """A user takes back the consent to everything they said until a time."""
+
+    user: str
+    """Pseudonym."""
+    time: datetime
+    consent: str = "none"
+    """What the consent becomes."""
+
+
 class Subjects:
     """The ledger. What it names is skipped by every run, and counted.
 
@@ -71,6 +86,13 @@ class Subjects:
         """Of all erasures so far."""
         self._stored = Scope()
         entries = _entries(path)
+        self.withdrawals = [
+            Withdrawal(entry["user"], datetime.fromisoformat(entry["time"]), entry["withdrawn"])
+            for entry in entries
+            if "withdrawn" in entry
+        ]
+        """Consent that was taken back by hand."""
+        entries = [entry for entry in entries if "withdrawn" not in entry]
         last = max((index for index, entry in enumerate(entries) if "removed" in entry), default=-1)
         self.pending = last < len(entries) - 1
         """Whether something was named since the last erasure that was proven: the lake may hold rows of it."""
@@ -101,6 +123,12 @@ class Subjects:
             _append(self.path, {"erasure": erasure, "time": time, **values, **more})
             self._stored.add(new)
             self.pending = "removed" not in more
+
+    def withdraw(self, withdrawal: Withdrawal) -> None:
+        """Append, durably, that a user takes back their consent."""
+        time = withdrawal.time.isoformat()
+        _append(self.path, {"user": withdrawal.user, "time": time, "withdrawn": withdrawal.consent})
+        self.withdrawals.append(withdrawal)
 
     def interactions(self, rows: pa.Table) -> list[bool]:
         """Return for each row of `interactions` whether it is an erased user's, and note what belongs to it.
@@ -156,6 +184,23 @@ class Subjects:
             not self.erased.users.isdisjoint(PSEUDONYM.findall(raw or "")) or self.line(key) in self.erased.lines
             for raw, key in zip(rows["raw"].to_pylist(), rows["quarantine_id"].to_pylist(), strict=True)
         ]
+
+
+def named(settings: Settings, user: str | None, pseudonym: str | None) -> tuple[str, Pseudonyms]:
+    """Return the pseudonym of a user whom a command names in one of two ways, and the key's pseudonyms.
+
+    Raises SettingsError for none, both, or where there is no key: a new one would name nobody.
+    """
+    if (user is None) == (pseudonym is None):
+        raise SettingsError("Name one user: --user ID as the logs name them, or --pseudonym u:... as the lake does.")
+    if pseudonym is not None and not PSEUDONYM.fullmatch(pseudonym):
+        raise SettingsError(
+            f'"{pseudonym}" is no pseudonym: "u:" and 32 hex digits. Use --user for the logs\' own ids.'
+        )
+    if not settings.pseudonym_key.is_file():
+        raise SettingsError(f"No pseudonym key at {settings.pseudonym_key}: without it nobody can be found by name.")
+    pseudonyms = Pseudonyms(settings.pseudonym_key)
+    return pseudonym or str(pseudonyms.of(user)), pseudonyms
 
 
 def _entries(path: Path) -> list[Mapping[str, Any]]:

@@ -84,7 +84,7 @@ def _state(row: Fields, interaction: Interaction) -> None:
         interaction.parent_id = row.name("parent_id")
     interaction.turn_index = row.maybe_integer("turn_index")
     interaction.user = row.maybe_id("user_id")
-    interaction.consent = row.maybe_text("consent")  # the empty text is a statement too: nothing is allowed
+    interaction.consent = _consent(row)
     interaction.shown = row.maybe_flag("shown")
     interaction.position = _position(row)
     interaction.arm = row.name("arm")
@@ -93,6 +93,12 @@ def _state(row: Fields, interaction: Interaction) -> None:
         row.bad("propensity", "a probability above 0, at most 1")
     interaction.latency_ms = row.maybe_number("latency_ms")
     interaction.logprob_model = row.name("logprob_model")
+
+
+def _consent(row: Fields) -> str | None:
+    """Return what the record says, with the version of the policy that it refers to; the empty text says something."""
+    consent, policy = row.maybe_text("consent"), row.maybe_text("consent_policy")
+    return f"{consent}@{policy}" if consent and policy else consent
 
 
 def _feedback(row: Fields) -> Feedback:

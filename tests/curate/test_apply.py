@@ -69,7 +69,7 @@ def test_null_verdict_names_rule_and_rows() -> None:
 @pytest.mark.parametrize(
     ("rows", "rule"),
     [
-        ([make_triple(consent=None), make_triple("Other?", consent="none")], "missing_consent@v1"),
+        ([make_triple(consent=None), make_triple("Other?", consent="none")], "missing_consent@v2"),
         ([make_triple(), make_triple(chosen="no", rejected="yes")], "contradiction_tied@v1"),
     ],
     ids=["row rule", "deadlock"],

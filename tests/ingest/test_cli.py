@@ -70,6 +70,7 @@ def test_run_and_status(workspace: Any, ingest: Any, interaction: Any, log: Any)
                 "quarantined_by_reason": {"not_json": 1}, "skipped_by_reason": {"duplicate": 1},
             },
         },
+        "consent": {"allowed": 0, "not_allowed": 0, "unknown": 1, "by_value": {}},
         "pending_bytes": {str(workspace.logs / "a.jsonl"): 7},
     }  # fmt: skip
 
@@ -109,7 +110,9 @@ def test_the_account_of_names_that_look_like_markup() -> None:
     counts = dict.fromkeys(("files", *account.COUNTS), 1)
     sources = {"app": counts | {"quarantined_by_reason": {"[/x]": 1}, "skipped_by_reason": {}}}
     console = Console(width=160, file=io.StringIO())  # markup on: the table itself holds no markup
-    console.print(account.workspace_table({"lake": "/[/x]", "sources": sources, "pending_bytes": {}}))
+    consent = {"allowed": 0, "not_allowed": 1, "unknown": 0, "by_value": {"[/x]": 1}}
+    status = {"lake": "/[/x]", "sources": sources, "consent": consent, "pending_bytes": {}}
+    console.print(account.workspace_table(status))
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert "lake /[/x]" in printed
     assert "app: quarantined: [/x] 1" in printed
