@@ -1,16 +1,21 @@
-"""Log lines to Parquet: `python -m ingest run` against DuckDB's typed read_ndjson and COPY, on the same file.
+"""Log lines to Parquet: `python -m ingest run` against readers that only parse, on the same file and the same columns.
 
-Both read a gateway's chat log (request, response) and write compressed Parquet with prompt, response, model and
-tokens. Winnow also redacts, hashes, makes keys, keeps the read position and pairs; DuckDB stops at the first bad line.
-Gate: the same rows, models, tokens and characters. Baseline: DuckDB = 1.
+The file is a LiteLLM log (`bench.litellm_log` says what is in it). DuckDB reads it with typed read_ndjson and COPY,
+Polars with scan_ndjson and sink_parquet; both write compressed Parquet with prompt, response, parameters, ids, models,
+tokens and times. Winnow also redacts, hashes, makes keys, looks them up, keeps the read position and pairs, and it goes
+on behind a bad line. Arms run in turn; each number is the median. Baseline: DuckDB's CPU seconds = 1.
 
-    python -m bench.ingest --megabytes 200 --repeats 5
+Gate: the same rows, ids, models, tokens and times, and the same characters in every row that nothing was redacted in.
+Besides: a run with nothing new, one after 1 % was appended, and where the CPU seconds of a run go (`bench.stages`).
+"Without redaction" is the run less that stage, for the product has no switch for it.
+
+    python -m bench.ingest --megabytes 600 --repeats 5
 """
 
 import argparse
 import json
-import random
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,119 +25,162 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
+from bench import litellm_log
 from bench.arms import Cost, in_turn, run
 from ingest.lake import Lake
 
-WORDS: Final = (
-    "hub",
-    "lamp",
-    "scene",
-    "account",
-    "open",
-    "settings",
-    "restart",
-    "wait",
-    "please",
-    "order",
-    "plan",
-    "the",
-)
+BASELINE: Final = "DuckDB COPY"
 
-_DUCKDB: Final = """
+_MESSAGE: Final = "STRUCT(role VARCHAR, content VARCHAR, tool_calls JSON, tool_call_id VARCHAR, name VARCHAR)"
+_DUCKDB: Final = f"""
 COPY (
-  SELECT request.messages AS prompt, response.choices[1].message AS response, response.model AS model,
-         response.usage.completion_tokens AS tokens_out, response.created AS created, response.id AS source_id
-  FROM read_ndjson('{log}', columns = {{
-    request: 'STRUCT(model VARCHAR, messages STRUCT(role VARCHAR, content VARCHAR)[], temperature DOUBLE)',
-    response: 'STRUCT(id VARCHAR, created BIGINT, model VARCHAR, usage STRUCT(completion_tokens INTEGER), '
-      || 'choices STRUCT("index" INTEGER, finish_reason VARCHAR, message STRUCT(role VARCHAR, content VARCHAR))[])'
+  SELECT id AS source_id, trace_id AS conversation_id, end_user AS user_id, messages AS prompt,
+    list_transform(response.choices, lambda c: c.message) AS response,
+    response.choices[1].finish_reason AS finish_reason, response.model AS model, model_group AS model_requested,
+    model_parameters AS sampling, response.usage.prompt_tokens AS tokens_in,
+    response.usage.completion_tokens AS tokens_out, startTime AS started, endTime AS ended
+  FROM read_ndjson($log, columns = {{
+    id: 'VARCHAR', trace_id: 'VARCHAR', startTime: 'DOUBLE', endTime: 'DOUBLE', model_group: 'VARCHAR',
+    end_user: 'VARCHAR', model_parameters: 'JSON', messages: '{_MESSAGE}[]',
+    response: 'STRUCT(model VARCHAR, usage STRUCT(prompt_tokens INTEGER, completion_tokens INTEGER), '
+      || 'choices STRUCT(finish_reason VARCHAR, message {_MESSAGE})[])'
   }})
-) TO '{out}' (FORMAT parquet, COMPRESSION zstd)
+) TO 'OUT' (FORMAT parquet, COMPRESSION zstd)
+"""
+
+_POLARS: Final = """
+import sys, polars as pl
+text, number = pl.String, pl.Int32
+message = pl.Struct({"role": text, "content": text})
+response = pl.Struct({
+    "model": text,
+    "usage": pl.Struct({"prompt_tokens": number, "completion_tokens": number}),
+    "choices": pl.List(pl.Struct({"finish_reason": text, "message": message})),
+})
+schema = {
+    "id": text, "trace_id": text, "startTime": pl.Float64, "endTime": pl.Float64, "model_group": text, "end_user": text,
+    "model_parameters": pl.Struct({"temperature": pl.Float64, "max_tokens": number, "user": text}),
+    "messages": pl.List(message), "response": response,
+}
+answered = pl.col("response").struct
+pl.scan_ndjson(sys.argv[1], schema=schema).select(
+    source_id="id", conversation_id="trace_id", user_id="end_user", prompt="messages", sampling="model_parameters",
+    response=answered.field("choices").list.eval(pl.element().struct.field("message")),
+    finish_reason=answered.field("choices").list.first().struct.field("finish_reason"),
+    model=answered.field("model"), model_requested="model_group",
+    tokens_in=answered.field("usage").struct.field("prompt_tokens"),
+    tokens_out=answered.field("usage").struct.field("completion_tokens"), started="startTime", ended="endTime",
+).sink_parquet(sys.argv[2], compression="zstd")
 """
 
 _FACTS: Final = """
-SELECT count(*)::BIGINT, count(DISTINCT model)::BIGINT, sum(tokens_out)::BIGINT, sum(len({response}))::BIGINT,
-       sum(list_sum(list_transform(prompt, lambda m: len(m.content))))::BIGINT
+SELECT count(*)::BIGINT AS rows, bit_xor(hash(source_id, conversation_id)) AS ids,
+  count(DISTINCT model)::BIGINT AS models,
+  sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_out)::BIGINT AS tokens_out,
+  sum({started})::DECIMAL(30, 2) AS times,
+  sum(list_sum(list_transform(prompt, lambda m: len(m.content)))) FILTER (source_id NOT IN (FROM redacted))::BIGINT,
+  sum(list_sum(list_transform(response, lambda m: len(m.content)))) FILTER (source_id NOT IN (FROM redacted))::BIGINT
 FROM read_parquet($files)
 """
 
 
 def main() -> None:
-    """Write a log, run both arms in turn, compare what they wrote, print the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Write a log, run the arms in turn, compare what they wrote, print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="winnow-bench-"))
     try:
-        log = folder / "log.jsonl"
-        write_log(log, arguments.megabytes * 1_000_000)
-        (folder / "winnow.toml").write_text(
-            f'lake = "lake"\n[[sources]]\nname = "gateway"\npath = "{log.name}"\nformat = "openai_chat"\n'
-        )
-        arms = {"DuckDB COPY": lambda: _duckdb(log, folder), "Winnow ingest": lambda: _winnow(folder)}
-        costs = in_turn(arms, arguments.repeats)
-        same = _facts([str(folder / "duckdb.parquet")], "response.content")
-        ours = _facts(Lake(folder / "lake").files("interactions"), "response[1].content")
-        if same != ours:
-            sys.exit(f"FAIL, no speed: DuckDB wrote {same}, Winnow {ours} (rows, models, tokens, characters)")
-        costs["Winnow, nothing new"] = run([sys.executable, "-m", "ingest", "run", "--config", f"{folder}/winnow.toml"])
-        _print(costs, log.stat().st_size)
+        _compare(folder, arguments.megabytes * 1_000_000, arguments.repeats)
     finally:
         shutil.rmtree(folder)
 
 
-def write_log(path: Path, size: int) -> None:
-    """Write chat calls of about 3 KB each until `path` has `size` bytes; always the same ones."""
-    rng, written = random.Random(0), 0
-    with path.open("w", encoding="utf-8") as file:
-        for number in range(size):
-            if written >= size:
-                return
-            turns = [{"role": "system", "content": "You are the support assistant."}]
-            turns += [{"role": "user", "content": _text(rng, 120)}]
-            answer = {"role": "assistant", "content": _text(rng, 250)}
-            usage = {"prompt_tokens": 130, "completion_tokens": 250, "total_tokens": 380}
-            response = {
-                "id": f"chatcmpl-{number}",
-                "object": "chat.completion",
-                "created": 1_790_000_000 + number,
-                "model": f"support-{number % 3}",
-                "choices": [{"index": 0, "message": answer, "finish_reason": "stop"}],
-                "usage": usage,
-            }
-            request = {"model": "support", "messages": turns, "temperature": 0.7}
-            written += file.write(json.dumps({"request": request, "response": response}) + "\n")
+def _compare(folder: Path, size: int, repeats: int) -> None:
+    log = folder / "log.jsonl"
+    litellm_log.write(log, size)
+    size = log.stat().st_size
+    (folder / "winnow.toml").write_text(f'lake = "lake"\n[[sources]]\nname = "gateway"\npath = "{log.name}"\n')
+    arms = {
+        BASELINE: lambda: _duckdb(log, folder / "duckdb.parquet"),
+        "Polars scan, sink": lambda: run([sys.executable, "-c", _POLARS, str(log), str(folder / "polars.parquet")]),
+        "Winnow": lambda: _winnow(folder, fresh=True),
+    }
+    costs = in_turn(arms, repeats)
+    _check(folder)
+    costs["Winnow, nothing new"] = in_turn({"": lambda: _winnow(folder)}, repeats)[""]
+    with log.open("ab") as file:
+        litellm_log.write(folder / "more.jsonl", size // 100, seed=1)
+        file.write((folder / "more.jsonl").read_bytes())
+    costs["Winnow, 1 % appended"] = _winnow(folder)
+    shutil.rmtree(folder / "lake")
+    lines = log.read_bytes().count(b"\n")
+    _print(costs, size)
+    _print_stages(_stages(folder), lines)
 
 
-def _text(rng: random.Random, words: int) -> str:
-    return " ".join(rng.choices(WORDS, k=words)) + f" {rng.getrandbits(40):x}"
+def _duckdb(log: Path, out: Path) -> Cost:
+    code = "import duckdb, sys; duckdb.execute(sys.argv[1], {'log': sys.argv[2]})"
+    return run([sys.executable, "-c", code, _DUCKDB.replace("OUT", str(out)), str(log)])
 
 
-def _duckdb(log: Path, folder: Path) -> Cost:
-    statement = _DUCKDB.format(log=log, out=folder / "duckdb.parquet")
-    return run([sys.executable, "-c", "import duckdb, sys; duckdb.execute(sys.argv[1])", statement])
-
-
-def _winnow(folder: Path) -> Cost:
-    shutil.rmtree(folder / "lake", ignore_errors=True)
+def _winnow(folder: Path, *, fresh: bool = False) -> Cost:
+    if fresh:
+        shutil.rmtree(folder / "lake", ignore_errors=True)
     return run([sys.executable, "-m", "ingest", "run", "--config", str(folder / "winnow.toml")])
 
 
-def _facts(files: list[str], response: str) -> tuple[int, ...]:
-    rows = duckdb.execute(_FACTS.format(response=response), {"files": files}).fetchall()
-    return tuple(rows[0])
+def _stages(folder: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "bench.stages", str(folder / "winnow.toml")]
+    stages = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    found: dict[str, float] = json.loads(stages)
+    return found
+
+
+def _check(folder: Path) -> None:
+    """End with what differs unless all arms wrote the same."""
+    ours = Lake(folder / "lake").files("interactions")
+    started = {"Winnow": "epoch(event_time)"}
+    files = {BASELINE: [str(folder / "duckdb.parquet")], "Polars": [str(folder / "polars.parquet")], "Winnow": ours}
+    with duckdb.connect() as connection:
+        connection.execute(
+            "CREATE TABLE redacted AS SELECT source_id FROM read_parquet($files) WHERE cardinality(redactions) > 0",
+            {"files": ours},
+        )
+        found = {
+            arm: connection.execute(_FACTS.format(started=started.get(arm, "started")), {"files": paths}).fetchall()
+            for arm, paths in files.items()
+        }
+        [(redacted,)] = connection.execute("SELECT count(*) FROM redacted").fetchall()
+    if not found[BASELINE] == found["Polars"] == found["Winnow"]:
+        sys.exit(f"FAIL, no speed: {found}")
+    Console().print(
+        f"gate: rows, ids, models, tokens, times, characters agree: {found['Winnow'][0]}; {redacted} redacted"
+    )
 
 
 def _print(costs: dict[str, Cost], size: int) -> None:
-    table = Table(title=f"{size / 1e6:.0f} MB of chat log to Parquet; medians", title_justify="left")
-    for name in ("arm", "CPU s", "ratio", "wall s", "MB per CPU s", "peak MiB"):
+    table = Table(title=f"{size / 1e6:.0f} MB of LiteLLM log to Parquet; medians", title_justify="left")
+    for name in ("arm", "CPU s", "ratio", "wall s", "wall ratio", "MB per CPU s", "peak MB"):
         table.add_column(name, justify="left" if name == "arm" else "right")
-    baseline = costs["DuckDB COPY"].cpu_s
+    base = costs[BASELINE]
     for name, cost in costs.items():
-        speed = f"{size / 1e6 / cost.cpu_s:.0f}"
-        ratio = f"{cost.cpu_s / baseline:.2f}"
-        table.add_row(name, f"{cost.cpu_s:.1f}", ratio, f"{cost.wall_s:.1f}", speed, f"{cost.peak_mib:.0f}")
+        speed = "" if "," in name and "Winnow" in name else f"{size / 1e6 / cost.cpu_s:.0f}"
+        ratio, wall = cost.cpu_s / base.cpu_s, cost.wall_s / base.wall_s
+        peak = f"{cost.peak_mib * 1.048576:.0f}"
+        table.add_row(name, f"{cost.cpu_s:.2f}", f"{ratio:.2f}", f"{cost.wall_s:.2f}", f"{wall:.2f}", speed, peak)
+    Console().print(table)
+
+
+def _print_stages(stages: dict[str, float], lines: int) -> None:
+    table = Table(title="Where Winnow's CPU seconds go, the clocks' own cost included", title_justify="left")
+    for name in ("stage", "CPU s", "us a line", "share"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    total = sum(stages.values())
+    rows = {**stages, "all": total, "without redaction": total - stages["redact"]}
+    for name, seconds in rows.items():
+        table.add_row(name, f"{seconds:.2f}", f"{seconds / lines * 1e6:.1f}", f"{seconds / total:.0%}")
     Console().print(table)
 
 

@@ -27,7 +27,7 @@ from ingest.subjects import REASON, Subjects
 Line = tuple[int, int]
 """Piece and offset in its file."""
 
-CHUNK_BYTES: Final = 4 << 20
+CHUNK_BYTES: Final = 8 << 20
 """Log bytes whose records are held as Python objects; then they become Arrow rows."""
 
 KEYS: Final = {"interactions": "interaction_id", "feedback": "feedback_id", "quarantine": "quarantine_id"}

@@ -9,7 +9,7 @@ import pytest
 from deltalake import DeltaTable
 
 from ingest.errors import ContractError, LakeBusyError, LakeError
-from ingest.lake import SCHEMAS, Lake
+from ingest.lake import SCHEMAS, Lake, sql_type
 from ingest.schema import FEEDBACK
 
 
@@ -168,3 +168,11 @@ def test_rows_go_by_their_keys_and_going_twice_is_going_once(lake: Lake) -> None
         lake.view(connection, "feedback")
         assert connection.sql("SELECT feedback_id FROM feedback").fetchall() == [("c",)]
     assert lake.delete("feedback", ["b'", "a"]) == 0
+
+
+@pytest.mark.parametrize("table", SCHEMAS)
+def test_a_type_is_what_duckdb_makes_of_it(table: str) -> None:
+    with duckdb.connect() as connection:
+        for kind, column in zip(connection.from_arrow(SCHEMAS[table].empty_table()).types, SCHEMAS[table], strict=True):
+            [(named,)] = connection.execute(f"SELECT typeof(CAST(NULL AS {sql_type(column.type)}))").fetchall()
+            assert named == str(kind)
