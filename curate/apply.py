@@ -1,8 +1,9 @@
 """Runs the rules: every triple stands or is in the ledger with every reason against it.
 
-Reads view triples, writes tables features, reasons, ledger, pairs, duplicates and votes; part of
-`python -m curate run`. Row rules judge all triples. Duplicates and contradictions are looked for among those that no
-row rule dropped: a judgement that may not be used must neither vote nor survive in another's place.
+Reads view triples, writes tables features, reasons, ledger, pairs, duplicates, votes, standing, clusters and splits; part
+of `python -m curate run`. Row rules judge all triples. Duplicates and contradictions are looked for among those that no
+row rule dropped: a judgement that may not be used must neither vote nor survive in another's place. Near duplicates are
+looked for among what still stands.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,17 +11,26 @@ from typing import Final
 
 import duckdb
 
-from curate import contradictions, exact_duplicates
+from curate import clusters, contradictions, exact_duplicates, near_duplicate_triples, split
+from curate.recipe import Recipe
 from curate.rules import Reason, Rule, Value
 from curate.statements import statement
 from ingest.errors import ContractError, RuleError
 
-SET_REASONS: Final = (exact_duplicates.DUPLICATE, contradictions.MINORITY, contradictions.TIED)
+SET_REASONS: Final = (
+    exact_duplicates.DUPLICATE,
+    contradictions.MINORITY,
+    contradictions.TIED,
+    near_duplicate_triples.NEAR,
+    split.BRIDGE,
+)
 """Reasons that compare triples with each other; counted after the row rules, in this order."""
 
 
-def apply(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> tuple[Reason, ...]:
-    """Judge every triple; return the reasons in the order in which the first one counts.
+def apply(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], recipe: Recipe) -> tuple[Reason, ...]:
+    """Judge every triple and give each group of prompts its split; return the reasons in the order in which they count.
+
+    `rules` are the recipe's, resolved. Table known_splits, where there is one, says what earlier snapshots published.
 
     Raises ContractError for triples that no rule could judge, RuleError when a rule gives NULL or drops everything.
     """
@@ -37,6 +47,12 @@ def apply(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> tuple
         FROM triples ANTI JOIN ledger USING (triple_id)""")  # a triple without a count is one vote: its own
     exact_duplicates.find(connection)
     contradictions.resolve(connection)
+    connection.execute("""
+        CREATE TEMP TABLE standing AS
+        SELECT triple_id, prompt_hash, prompt_group FROM triples ANTI JOIN ledger USING (triple_id)""")
+    clusters.find(connection, recipe.near_duplicates.questions)
+    near_duplicate_triples.find(connection, recipe.near_duplicates.triples)
+    split.assign(connection, recipe.split)
     for reason in SET_REASONS:
         _refuse_total_loss(connection, reason, total)
     return reasons

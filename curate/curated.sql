@@ -4,7 +4,7 @@
 SELECT t.* REPLACE (k.n_votes AS n_votes, k.n_agree AS n_agree, k.event_ids AS event_ids, k.user_ids AS user_ids,
                     k.first_time AS first_time, k.last_time AS last_time),
        s.split,
-       t.prompt_group AS cluster_id,
+       s.cluster_id,
        k.agreement, k.label_noise,
        f.language, f.prompt_chars, f.chosen_chars, f.rejected_chars
 FROM triples t

@@ -28,7 +28,7 @@ from ingest.settings import Settings
 MEMORY: Final = "3GB"
 """Of DuckDB's buffers, above which it spills to disk."""
 TABLES: Final = ("triples", "interactions", "feedback")
-STAGES: Final = ("read the lake", "judge", "split", "candidates", "write", "gate", "report", "publish")
+STAGES: Final = ("read the lake", "judge", "candidates", "write", "gate", "report", "publish")
 """What `progress` is called with, in order; a run that finds nothing new leaves out the last two."""
 
 
@@ -75,10 +75,9 @@ def _curate(
     progress("read the lake")
     versions = open_lake(connection, Lake(settings.lake))
     progress("judge")
-    reasons = apply(connection, rules)
+    split.remember(connection, settings.curated, recipe.split)
+    reasons = apply(connection, rules, recipe)
     connection.execute(statement("kept.sql"))
-    progress("split")
-    split.assign(connection, recipe.split)
     progress("candidates")
     offer = candidates.find(
         connection, recipe.candidates, cut_off=_cut_off(rules), consent_allow=settings.consent.allow
@@ -100,6 +99,7 @@ def _curate(
                 "who was erased. Run `python -m ingest erase` for them again."
             )
         snapshot.point_latest(settings.curated, done.folder.name)
+        split.record(connection, settings.curated, recipe.split)
         return done
     progress("report")
     facts = report.Facts(
@@ -111,6 +111,7 @@ def _curate(
     manifest |= {"candidates": asdict(offer), "lake": versions, **resolved}
     snapshot.write_manifest(folder, manifest)
     snapshot.publish(folder, done.folder)
+    split.record(connection, settings.curated, recipe.split)
     return replace(done, published=True)
 
 

@@ -37,6 +37,15 @@ class Split(_Strict):
         return self
 
 
+class NearDuplicates(_Strict):
+    """From which Jaccard similarity of their word triples two texts are near duplicates; at 1 only the same words are."""
+
+    questions: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Of prompts without their system messages: such prompts are in one cluster, and never in two splits."""
+    triples: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Of question, chosen and rejected, each: of such triples the best one stays."""
+
+
 class Gate(_Strict):
     """What a data set must be like to be published."""
 
@@ -64,6 +73,7 @@ class Recipe(_Strict):
     """Row rules to run; where several drop a triple, the first of them counts."""
     params: Mapping[str, Mapping[str, Value]] = {}
     """Rule -> parameter -> value that replaces the default of curate/rules.py."""
+    near_duplicates: NearDuplicates = NearDuplicates()
     split: Split = Split()
     gate: Gate = Gate()
     candidates: Candidates = Candidates()

@@ -141,7 +141,7 @@ def write_text(path: Path, text: str) -> None:
 
 def publish(folder: Path, place: Path) -> None:
     """Give the staged `folder` its place in one rename, and point `latest` to it."""
-    _sync_folder(folder)
+    sync_folder(folder)
     folder.rename(place)
     point_latest(place.parent, place.name)
 
@@ -153,7 +153,7 @@ def point_latest(curated: Path, name: str) -> None:
     new.symlink_to(name)
     new.replace(curated / "latest")
     name_successor(curated, name)
-    _sync_folder(curated)
+    sync_folder(curated)
 
 
 @contextmanager
@@ -166,7 +166,8 @@ def _private(path: Path) -> Iterator[Any]:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put the names in `folder` on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
 """Triples and lakes for the tests of curate/."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 
 from curate import recipe as recipes
-from curate import split
 from curate.apply import apply
 from curate.curation import Curation, curate
 from curate.rules import RULES
@@ -115,16 +114,23 @@ class Judged:
         return counted[0] if counted else None
 
 
-def judge_triples(rows: Sequence[Row], recipe: recipes.Recipe | None = None) -> Judged:
-    """Run everything but the gate and the files over `rows`; without a recipe, by the default one of any strength."""
+def judge_triples(
+    rows: Sequence[Row], recipe: recipes.Recipe | None = None, known: Mapping[str, str] | None = None
+) -> Judged:
+    """Run everything but the gate and the files over `rows`; without a recipe, by the default one of any strength.
+
+    `known` is prompt group -> split published before.
+    """
     recipe = recipe or recipes.Recipe(rules=tuple(rule.name for rule in RULES if rule.name != "weak_signal"))
     connection = duckdb.connect(config={"threads": 1})
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("triples", pa.Table.from_pylist(list(rows), schema=schema.TRIPLE))
-        apply(connection, recipe.resolved_rules(("training",)))
+        connection.execute("CREATE TEMP TABLE known_splits (prompt_group VARCHAR, split VARCHAR)")
+        if known:
+            connection.executemany("INSERT INTO known_splits VALUES (?, ?)", list(known.items()))
+        apply(connection, recipe.resolved_rules(("training",)), recipe)
         connection.execute(statement("kept.sql"))
-        split.assign(connection, recipe.split)
         curated = connection.sql(statement("curated.sql")).to_arrow_table()
         assert curated is not None
         dropped: dict[str, list[tuple[str, bool, str]]] = {}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from curate.apply import apply
 from curate.recipe import Recipe
+from curate.recipe import Recipe
 from curate.rules import RULES, Rule
 from ingest.errors import ContractError, RuleError
 from ingest.schema import TRIPLE
@@ -20,7 +21,7 @@ from .conftest import Row, judge_triples, make_triple, varied
 def run(rows: list[Row], *rules: Rule) -> None:
     with duckdb.connect() as connection:
         connection.register("triples", pa.Table.from_pylist(rows, schema=TRIPLE))
-        apply(connection, rules)
+        apply(connection, rules, Recipe())
 
 
 def test_all_reasons_are_kept_and_the_first_is_counted() -> None:
@@ -99,7 +100,7 @@ def test_triples_that_no_rule_can_judge(rows: list[Row], message: str) -> None:
         judge_triples(rows)
 
 
-TEXTS = st.sampled_from(["yes", "Yes", "no", "maybe", " "])
+TEXTS = st.sampled_from(["yes", "YES it is", "no", "maybe", " "])
 TRIPLES = st.builds(
     make_triple,
     prompt=st.sampled_from(["Hello?", "Bye?"]),
@@ -139,7 +140,7 @@ def test_against_plain_python(rows: list[Row]) -> None:
         row
         for row in rows
         if all(said(row, side).strip() for side in ("chosen", "rejected"))
-        and said(row, "chosen").lower() != said(row, "rejected").lower()
+        and said(row, "chosen") != said(row, "rejected")
         and row["chosen_finish_reason"] != "length"
         and row["consent"] == "training"
     ]

@@ -34,7 +34,7 @@ def offered(
         }
         for name, table in tables.items():
             connection.register(name, table)
-        apply(connection, Recipe().resolved_rules(("training",)))
+        apply(connection, Recipe().resolved_rules(("training",)), Recipe())
         offer = candidates.find(connection, caps, cut_off=("length",), consent_allow=("training",))
         rows = candidates.read(connection).read_all()
         assert rows.schema.equals(schema.CANDIDATE)

@@ -56,6 +56,9 @@ def test_without_duplicates_evidence_stays_as_it_is() -> None:
 
 
 def test_exact_means_exact() -> None:
-    """A capital or a space makes another text: code can depend on it."""
+    """A capital or a space makes another text, whose votes are its own; it is a near duplicate at most."""
     rows = [make_triple(), make_triple(chosen="Yes"), make_triple(chosen="yes "), make_triple(prompt="hello?")]
-    assert not judge_triples([*rows, *varied(2)]).dropped
+    judged = judge_triples([*rows, *varied(2)])
+    assert {name for reasons in judged.dropped.values() for name, _, _ in reasons} == {"near_duplicate"}
+    (kept,) = (row for row in judged.curated.values() if row["chosen"][0]["content"].strip().lower() == "yes")
+    assert kept["n_votes"] == 1

@@ -38,6 +38,8 @@ def test_run(tmp_path: Path) -> None:
         "exact_duplicate": 0,
         "contradiction_minority": 0,
         "contradiction_tied": 0,
+        "near_duplicate": 0,
+        "bridges_splits": 0,
     }
     assert list(summary["by_split"]) == ["train", "validation", "test"]
     assert sum(summary["by_split"].values()) == 60

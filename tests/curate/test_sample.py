@@ -67,6 +67,7 @@ def events(faults: list[Fault], key: str = "vote") -> set[str]:
         ("identical_pair", "identical_pair_normalised"),
         ("truncated_response", "cut_off_response"),
         ("too_long", "over_long_response"),
+        ("near_duplicate", "near_duplicate"),
     ],
 )
 def test_every_planted_fault_and_nothing_else(

@@ -1,0 +1,219 @@
+"""Near duplicates: which texts are almost the same, verified, and in which groups they fall.
+
+Takes sketches (`curate.minhash`) and gives pairs with their exact Jaccard similarity, and connected components:
+
+1. candidates: of all texts with the same band key, each with the first and with the one before it; never all pairs, so
+   that 8,000 variants of one template are 16,000 pairs a band and not 32 million;
+2. estimate: pairs whose sketches are clearly too unlike are out;
+3. exact check: a spanning forest of the likeliest pairs is verified by the Jaccard similarity of the shingle sets
+   themselves; where a pair fails, the next that would join the two sides is tried, until none is left.
+
+So every edge is verified, and no pair of candidates that is at least as similar as the threshold lies in two groups. The
+joins are plain SQL over a table of band keys (no lists, no lambdas, no hash()), which any engine runs alike.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+
+from curate.minhash import BANDS, Sketches, similarity
+from curate.shingles import U64, shingles
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+Fetch = Callable[[I64], pl.Series]
+"""Ids -> their texts, in the same order."""
+
+SLACK: Final = 0.2
+"""Taken off the threshold before estimates are compared with it: more than four standard errors."""
+TEXTS: Final = 20_000
+"""Texts whose shingle sets are held at a time while pairs are verified."""
+
+HASH_BITS: Final = 48
+"""Bits of a shingle's hash that are compared: of two sets of 500 shingles, two different ones meet once in 10^9 pairs."""
+_HASH: Final = np.uint64((1 << HASH_BITS) - 1)
+
+_BAND: Final = """
+SELECT first, previous, id
+FROM (SELECT id,
+             min(id) OVER (PARTITION BY {band}) AS first,
+             lag(id) OVER (PARTITION BY {band} ORDER BY id) AS previous
+      FROM bands) AS placed
+WHERE first <> id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of texts by their number; row i says low[i] < high[i]."""
+
+    low: I64
+    high: I64
+    jaccard: F64
+    """Their similarity: estimated of candidates, exact of verified pairs."""
+
+    def take(self, rows: NDArray[np.bool_] | I64) -> "Pairs":
+        """Return some of the rows."""
+        return Pairs(self.low[rows], self.high[rows], self.jaccard[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Which texts are near duplicates of each other."""
+
+    label: I64
+    """[n]: the smallest number of a text in the same group; of a text that is like no other, its own."""
+    edges: Pairs
+    """Verified pairs that hold the groups together; a group of k texts has k - 1."""
+    candidates: int
+    """Different pairs that shared a band key."""
+    verified: int
+    """Pairs whose exact similarity was computed."""
+
+
+def group(connection: duckdb.DuckDBPyConnection, sketches: Sketches, fetch: Fetch, threshold: float) -> Groups:
+    """Return the groups of near duplicates among n texts.
+
+    `fetch` gives the texts whose numbers it is given, and is asked only for those that need the exact check.
+    `threshold` is a Jaccard similarity in (0, 1].
+    """
+    found = candidates(connection, sketches)
+    likely = found.take(found.jaccard >= threshold - SLACK)
+    parts: list[Pairs] = []
+    label = np.arange(len(sketches.keys), dtype=np.int64)
+    verified = 0
+    while len(likely.low):
+        forest = _forest(likely, label)
+        exact = Pairs(forest.low, forest.high, jaccard(forest, fetch))
+        verified += len(exact.low)
+        parts.append(exact.take(exact.jaccard >= threshold))
+        edges = _concat(parts)
+        label = _components(edges, len(label))
+        tried = _numbers(forest, len(label))
+        likely = likely.take((label[likely.low] != label[likely.high]) & ~np.isin(_numbers(likely, len(label)), tried))
+    return Groups(label, _concat(parts), len(found.low), verified)
+
+
+def candidates(connection: duckdb.DuckDBPyConnection, sketches: Sketches) -> Pairs:
+    """Return the pairs to look at, each once, with their estimated similarity."""
+    numbers = np.flatnonzero(~sketches.empty)
+    columns = {f"b{band}": pa.array(sketches.keys[numbers, band]) for band in range(BANDS)}
+    connection.register("sketches", pa.table({"id": pa.array(numbers, pa.int64()), **columns}))
+    connection.execute("CREATE TEMP TABLE bands AS FROM sketches")
+    connection.unregister("sketches")
+    size = max(1, len(sketches.keys))
+    known = np.zeros(0, np.int64)
+    for band in range(BANDS):
+        rows = connection.sql(_BAND.format(band=f"b{band}")).to_arrow_table()
+        first, previous, number = (rows[name].to_numpy() for name in ("first", "previous", "id"))
+        known = _distinct(np.concatenate([known, first * size + number, previous * size + number]))
+    connection.execute("DROP TABLE bands")
+    low, high = known // size, known % size
+    return Pairs(low, high, _estimates(sketches, low, high))
+
+
+def jaccard(pairs: Pairs, fetch: Fetch) -> F64:
+    """Return the exact Jaccard similarity of the shingle sets of each pair.
+
+    Pairs are looked at in an order that keeps both texts near each other, TEXTS of them at a time.
+    """
+    result = np.zeros(len(pairs.low))
+    for rows in np.array_split(np.arange(len(pairs.low)), max(1, 2 * len(pairs.low) // TEXTS)):
+        numbers, places = np.unique(np.concatenate([pairs.low[rows], pairs.high[rows]]), return_inverse=True)
+        sets, offsets = _sets(fetch(numbers))
+        result[rows] = _jaccard(sets, offsets, places[: len(rows)], places[len(rows) :])
+    return result
+
+
+def _estimates(sketches: Sketches, low: I64, high: I64) -> F64:
+    parts = [
+        similarity(sketches.bytes[low[first : first + TEXTS]], sketches.bytes[high[first : first + TEXTS]])
+        for first in range(0, len(low), TEXTS)
+    ]
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def _sets(texts: pl.Series) -> tuple[U64, I64]:
+    """Return the sorted different shingles of each text, one text after the other, and where each begins."""
+    found = shingles(texts)
+    keys = _distinct(_tagged(np.repeat(np.arange(len(texts)), np.diff(found.offsets)), found.hashes))
+    owner = (keys >> np.uint64(HASH_BITS)).astype(np.int64)
+    return keys, np.searchsorted(owner, np.arange(len(texts) + 1)).astype(np.int64)
+
+
+def _distinct(values: NDArray[np.generic]) -> Any:
+    """Return the sorted different values: sorting beats the hash table of np.unique tenfold."""
+    values = np.sort(values)
+    return values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
+
+
+def _tagged(owner: I64, hashes: U64) -> U64:
+    """Return numbers that sort by owner first: one sort of plain numbers is ten times as fast as one by two columns."""
+    return (owner.astype(np.uint64) << np.uint64(HASH_BITS)) | (hashes & _HASH)
+
+
+def _jaccard(sets: U64, offsets: I64, left: I64, right: I64) -> F64:
+    """Return |A and B| / |A or B| for each pair of sets: sorted together, what both have stands twice."""
+    sizes = np.diff(offsets)
+    pair = np.arange(len(left))
+    keys = [_tagged(np.repeat(pair, sizes[side]), sets[_members(offsets, side)]) for side in (left, right)]
+    merged = np.sort(np.concatenate(keys))
+    twice = merged[1:][merged[1:] == merged[:-1]] >> np.uint64(HASH_BITS)
+    both = np.bincount(twice.astype(np.int64), minlength=len(left))
+    either = sizes[left] + sizes[right] - both
+    return np.asarray(both / np.maximum(either, 1))
+
+
+def _members(offsets: I64, chosen: I64) -> I64:
+    """Return the positions of all members of the chosen sets, one set after the other."""
+    sizes = np.diff(offsets)[chosen]
+    ends = np.cumsum(sizes)
+    return np.repeat(offsets[chosen] - (ends - sizes), sizes) + np.arange(sizes.sum())
+
+
+def _forest(pairs: Pairs, label: I64) -> Pairs:
+    """Return, of pairs between different groups, a spanning forest of the likeliest ones."""
+    left, right = label[pairs.low], label[pairs.high]
+    low, high = np.minimum(left, right), np.maximum(left, right)
+    # Of several pairs between two groups the likeliest stands for them; ties go to the first.
+    order = np.lexsort((np.arange(len(low)), -pairs.jaccard, high, low))
+    first = np.ones(len(order), np.bool_)
+    first[1:] = (low[order][1:] != low[order][:-1]) | (high[order][1:] != high[order][:-1])
+    best = order[first]
+    size = len(label)
+    # Weights must be above 0 and in the order of unlikeliness.
+    graph = coo_array((2 - pairs.jaccard[best], (low[best], high[best])), shape=(size, size)).tocsr()
+    tree = minimum_spanning_tree(graph).tocoo()
+    wanted = tree.row.astype(np.int64) * size + tree.col
+    return pairs.take(best[np.isin(low[best] * size + high[best], wanted)])
+
+
+def _components(edges: Pairs, size: int) -> I64:
+    """Return for each text the smallest number in its connected component."""
+    graph = coo_array((np.ones(len(edges.low), np.int8), (edges.low, edges.high)), shape=(size, size))
+    _, component = connected_components(graph, directed=False)
+    smallest = np.full(component.max(initial=-1) + 1, size, np.int64)
+    np.minimum.at(smallest, component, np.arange(size))
+    return smallest[component]
+
+
+def _concat(parts: list[Pairs]) -> Pairs:
+    none = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    parts = [none, *parts]
+    return Pairs(
+        np.concatenate([p.low for p in parts]),
+        np.concatenate([p.high for p in parts]),
+        np.concatenate([p.jaccard for p in parts]),
+    )
+
+
+def _numbers(pairs: Pairs, size: int) -> I64:
+    return pairs.low * size + pairs.high
