@@ -1,9 +1,9 @@
 """Runs the rules: every triple stands or is in the ledger with every reason against it.
 
-Reads view triples, writes tables features, reasons, ledger, pairs, duplicates, votes, standing, clusters and splits; part
-of `python -m curate run`. Row rules judge all triples. Duplicates and contradictions are looked for among those that no
-row rule dropped: a judgement that may not be used must neither vote nor survive in another's place. Near duplicates are
-looked for among what still stands.
+Reads view triples, writes tables features, reasons, ledger, pairs, duplicates, votes, standing, clusters and splits;
+part of `python -m curate run`. Row rules judge all triples. Duplicates and contradictions are looked for among those
+that no row rule dropped: a judgement that may not be used must neither vote nor survive in another's place. Near
+duplicates are looked for among what still stands.
 """
 
 from collections.abc import Mapping, Sequence

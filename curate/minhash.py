@@ -19,7 +19,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate import shingles
-from curate.shingles import U8, U64, mixed
+from curate.shingles import I64, U8, U64, mixed
+
+U32 = NDArray[np.uint32]
 
 VERSION: Final = shingles.VERSION * 100 + 1
 BANDS: Final = 32
@@ -70,7 +72,7 @@ def similarity(left: U8, right: U8) -> NDArray[np.float64]:
 
     Bytes of different minima are equal once in 256 times, which is taken off.
     """
-    equal = np.count_nonzero(left == right, axis=1) / MINIMA
+    equal: NDArray[np.float64] = np.count_nonzero(left == right, axis=1) / MINIMA
     return (equal - 1 / 256) / (1 - 1 / 256)
 
 
@@ -87,7 +89,7 @@ def _sketch(texts: pl.Series) -> Sketches:
     return Sketches(_keys(minima), minima.T.astype(np.uint8), sizes == 0)
 
 
-def _cuts(offsets: NDArray[np.int64], full: NDArray[np.int64]) -> list[int]:
+def _cuts(offsets: I64, full: I64) -> list[int]:
     """Return indices into `full` that cut it into runs of about CHUNK shingles, each of one text at least."""
     if not len(full):
         return [0]
@@ -96,7 +98,7 @@ def _cuts(offsets: NDArray[np.int64], full: NDArray[np.int64]) -> list[int]:
     return [0, *np.unique(np.minimum(cuts, len(full))).tolist()]
 
 
-def _take_minima(values: NDArray[np.uint32], starts: NDArray[np.int64], minima: NDArray[np.uint32], texts: NDArray[np.int64]) -> None:
+def _take_minima(values: U32, starts: I64, minima: U32, texts: I64) -> None:
     """Write the minima of some texts' shingles, under every order, into their columns of `minima`."""
     ordered = np.empty_like(values)
     for row, factor in enumerate(_FACTORS):
@@ -104,7 +106,7 @@ def _take_minima(values: NDArray[np.uint32], starts: NDArray[np.int64], minima: 
         minima[row, texts] = np.minimum.reduceat(ordered, starts)
 
 
-def _keys(minima: NDArray[np.uint32]) -> U64:
+def _keys(minima: U32) -> U64:
     """Return [n, BANDS]: one hash of the ROWS minima of each band."""
     bands = minima.reshape(BANDS, ROWS, -1).astype(np.uint64)
     keys = mixed((bands[:, 0] << np.uint64(32)) | bands[:, 1])

@@ -2,11 +2,11 @@
 
 Reads view triples and tables standing and questions (`curate.clusters`), writes table near_duplicates and the ledger;
 part of `python -m curate run`. Two triples are near duplicates where question, chosen and rejected are each at least as
-similar as the threshold, side by side: a pair that prefers the other response is a contradiction, not a duplicate. System
-messages and offered tools must be the same.
+similar as the threshold, side by side: a pair that prefers the other response is a contradiction, not a duplicate.
+System messages and offered tools must be the same.
 
-Every triple that goes is compared exactly with the one that stays in its place; likeness is not handed on from one to the
-next. Unlike an exact duplicate's, its votes and events stay its own, since they are about other texts.
+Every triple that goes is compared exactly with the one that stays in its place; likeness is not handed on from one to
+the next. Unlike an exact duplicate's, its votes and events stay its own, since they are about other texts.
 """
 
 from typing import Final

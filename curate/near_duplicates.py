@@ -8,8 +8,8 @@ Takes sketches (`curate.minhash`) and gives pairs with their exact Jaccard simil
 3. exact check: a spanning forest of the likeliest pairs is verified by the Jaccard similarity of the shingle sets
    themselves; where a pair fails, the next that would join the two sides is tried, until none is left.
 
-So every edge is verified, and no pair of candidates that is at least as similar as the threshold lies in two groups. The
-joins are plain SQL over a table of band keys (no lists, no lambdas, no hash()), which any engine runs alike.
+So every edge is verified, and no pair of candidates that is at least as similar as the threshold lies in two groups.
+The joins are plain SQL over a table of band keys (no lists, no lambdas, no hash()), which any engine runs alike.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ TEXTS: Final = 20_000
 """Texts whose shingle sets are held at a time while pairs are verified."""
 
 HASH_BITS: Final = 48
-"""Bits of a shingle's hash that are compared: of two sets of 500 shingles, two different ones meet once in 10^9 pairs."""
+"""Bits of a shingle's hash that are compared: different shingles of two texts of 500 meet once in 10^9 pairs."""
 _HASH: Final = np.uint64((1 << HASH_BITS) - 1)
 
 _BAND: Final = """
@@ -202,7 +202,8 @@ def _components(edges: Pairs, size: int) -> I64:
     _, component = connected_components(graph, directed=False)
     smallest = np.full(component.max(initial=-1) + 1, size, np.int64)
     np.minimum.at(smallest, component, np.arange(size))
-    return smallest[component]
+    label: I64 = smallest[component]
+    return label
 
 
 def _concat(parts: list[Pairs]) -> Pairs:

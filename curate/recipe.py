@@ -38,11 +38,11 @@ class Split(_Strict):
 
 
 class NearDuplicates(_Strict):
-    """From which Jaccard similarity of their word triples two texts are near duplicates; at 1 only the same words are."""
+    """From which Jaccard similarity of their word triples two texts are near duplicates; at 1 only equals are."""
 
     questions: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Of prompts without their system messages: such prompts are in one cluster, and never in two splits."""
-    triples: Annotated[float, Field(gt=0, le=1)] = 0.8
+    triples: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Of question, chosen and rejected, each: of such triples the best one stays."""
 
 

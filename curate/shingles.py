@@ -4,8 +4,8 @@ Reads Arrow strings and makes NumPy arrays; no text is ever a Python object. A w
 other characters above ASCII; every character of a script that puts no spaces between words (Chinese, Japanese, Thai,
 Lao, Khmer, Burmese; Hangul too) is a word of its own. Case and Unicode form are evened out first.
 
-A text of one or two words has no word triple: all of it is its one shingle. Its characters would be too alike ("Order 12"
-and "Order 13"). Only a text without any word has none.
+A text of one or two words has no word triple: all of it is its one shingle. Its characters would be too alike ("Order
+12" and "Order 13"). Only a text without any word has none.
 
 Hashes depend on nothing but the bytes, so they may be stored: words are mixed eight bytes at a time with splitmix64's
 finaliser (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
@@ -54,13 +54,11 @@ class Shingles:
 
 
 def normalised(texts: pl.Series) -> pl.Series:
-    """Return the texts in Unicode form NFKC and lower case, where they hold more than ASCII (the kernel does the rest)."""
+    """Return the texts in Unicode form NFKC and lower case, where they hold more than ASCII; `_block` does ASCII."""
     plain = texts.str.len_bytes() == texts.str.len_chars()
     if plain.all():
         return texts
-    return pl.select(
-        pl.when(plain).then(texts).otherwise(texts.str.normalize("NFKC").str.to_lowercase())
-    ).to_series()
+    return pl.select(pl.when(plain).then(texts).otherwise(texts.str.normalize("NFKC").str.to_lowercase())).to_series()
 
 
 def shingles(texts: pl.Series) -> Shingles:
@@ -118,7 +116,7 @@ def _block(raw: U8, offsets: I64) -> tuple[U64, I64]:
 
 
 def _within(text: U8, first: bytes, count: int) -> NDArray[np.bool_]:
-    """Return which bytes are among the `count` from `first` on: one subtraction, which wraps around, and one comparison."""
+    """Return which bytes are among the `count` from `first` on: a subtraction, which wraps around, and a comparison."""
     return text - np.uint8(first[0]) < np.uint8(count)
 
 
@@ -146,7 +144,9 @@ def _unspaced(text: U8) -> NDArray[np.bool_]:
         places = np.flatnonzero(rare[:-1])
         second = text[places + 1]
         thai_lao = (text[places] == 0xE0) & (second >= 0xB8) & (second <= 0xBB)
-        burmese_khmer = (text[places] == 0xE1) & (((second >= 0x80) & (second <= 0x82)) | (second == 0x9E) | (second == 0x9F))
+        burmese_khmer = (text[places] == 0xE1) & (
+            ((second >= 0x80) & (second <= 0x82)) | (second == 0x9E) | (second == 0x9F)
+        )
         found[places[thai_lao | burmese_khmer]] = True
     return found
 

@@ -4,10 +4,10 @@ Reads tables clusters and known_splits, writes table splits(prompt_group, cluste
 `python -m curate run`. <curated>/splits.parquet keeps which prompt group every snapshot so far put where: hashes of
 prompts, and no text.
 
-Where a new cluster goes is a hash of the seed and its smallest prompt group: the first 52 bits of sha256("seed:group"), as
-a number in [0, 1). Below `test` it is test, below `test + validation` validation, else train. A group that joins a known
-cluster goes where that is. A group that turns out to be like prompts of two splits would leak from one into the other,
-wherever it went: its triples are dropped as bridges_splits, and the others stay where they are.
+Where a new cluster goes is a hash of the seed and its smallest prompt group: the first 52 bits of sha256("seed:group"),
+as a number in [0, 1). Below `test` it is test, below `test + validation` validation, else train. A group that joins a
+known cluster goes where that is. A group that turns out to be like prompts of two splits would leak from one into the
+other, wherever it went: its triples are dropped as bridges_splits, and the others stay where they are.
 """
 
 import json
@@ -27,7 +27,7 @@ from ingest.errors import ContractError
 BRIDGE: Final = Reason(
     name="bridges_splits",
     version=1,
-    reason="Its prompt is like prompts that earlier snapshots put into different splits, so it would leak between them.",
+    reason="Its prompt is like prompts that earlier snapshots put into different splits, and would leak between them.",
 )
 FILE: Final = "splits.parquet"
 SCHEMA: Final = pa.schema([pa.field("prompt_group", pa.string(), nullable=False), ("split", pa.string())])
@@ -59,9 +59,7 @@ def remember(connection: duckdb.DuckDBPyConnection, curated: Path, split: Split)
 def assign(connection: duckdb.DuckDBPyConnection, split: Split) -> None:
     """Give every prompt group of table clusters its split; enter triples that bridge two splits into the ledger."""
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS known_splits (prompt_group VARCHAR, split VARCHAR)")
-    connection.execute(
-        statement("split.sql"), {"seed": split.seed, "test": split.test, "validation": split.validation}
-    )
+    connection.execute(statement("split.sql"), {"seed": split.seed, "test": split.test, "validation": split.validation})
     # Of a cluster that earlier snapshots published in two splits each part is a cluster of its own.
     connection.execute("""
         CREATE TEMP TABLE splits AS

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from curate.apply import apply
 from curate.recipe import Recipe
-from curate.recipe import Recipe
 from curate.rules import RULES, Rule
 from ingest.errors import ContractError, RuleError
 from ingest.schema import TRIPLE

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curate.minhash import BANDS, MINIMA, ROWS, sketch, similarity
+from curate.minhash import BANDS, MINIMA, ROWS, similarity, sketch
 
 WORDS = 1000
 
@@ -24,11 +24,11 @@ def pair(shared: int, own: int, seed: int) -> tuple[str, str, float]:
     return " ".join(left), " ".join(right), shared / (shared + 2 * (own + 2))
 
 
-@pytest.mark.parametrize(("shared", "own"), [(200, 3), (200, 20), (200, 41), (200, 98)], ids=["0.95", "0.82", "0.70", "0.50"])
-def test_estimate_and_bands_follow_the_formula(shared: int, own: int) -> None:
-    texts = [pair(shared, own, seed) for seed in range(300)]
+@pytest.mark.parametrize("own", [3, 20, 41, 98], ids=["0.95", "0.82", "0.70", "0.50"])
+def test_estimate_and_bands_follow_the_formula(own: int) -> None:
+    texts = [pair(200, own, seed) for seed in range(300)]
     jaccard = texts[0][2]
-    left, right = (sketch(pl.Series([text[side] for text in texts])) for side in (0, 1))  # type: ignore[misc]
+    left, right = (sketch(pl.Series([text[side] for text in texts])) for side in (0, 1))
     estimates = similarity(left.bytes, right.bytes)
     # The mean of 300 estimates of standard error sqrt(J (1 - J) / 128), each.
     assert estimates.mean() == pytest.approx(jaccard, abs=4 * (jaccard * (1 - jaccard) / MINIMA / 300) ** 0.5 + 0.002)

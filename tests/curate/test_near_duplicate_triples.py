@@ -17,7 +17,6 @@ BEST = alike(better=True)
 
 
 def test_the_better_one_stays_and_the_detail_names_it() -> None:
-    """One of GOOD's 19 words is changed at the end: 16 of 18 triples in common with 17 + 17 - 16 = 18... worked out below."""
     other = alike(chosen=GOOD.replace("right", "left"))
     words = GOOD.lower().replace(",", "").replace(".", "").split()
     shared, triples = len(words) - 3, len(words) - 2  # only the last triple holds the last word
@@ -66,14 +65,15 @@ def test_another_system_message_is_another_triple() -> None:
 
 
 def test_likeness_is_not_handed_on() -> None:
-    """Each variant changes one more word: the last is like the one before it, but not like the best, so it stays."""
+    """Each variant changes one more of 40 words, each word in three of the 38 triples: 35 / 41 = 0.85 of the one before
+    in common; of the best 35 / 41, then 32 / 44 = 0.73, then 29 / 47 = 0.62, which is too little: that one stays."""
     words = [f"word{n}" for n in range(40)]
     rows = []
-    for step in range(5):  # one word of the middle is in three triples: 35 of 41 are in common, 0.854, then 32 of 44
+    for step in range(5):
         said = [f"other{n}" if n in (5, 12, 19, 26, 33)[:step] else word for n, word in enumerate(words)]
         rows.append(make_triple(ASKED, " ".join(said), BAD, n_agree=9 - step))
     judged = judge_triples([*rows, *varied(2)])
-    assert [judged.first(row) for row in rows] == [None, "near_duplicate", None, "near_duplicate", None]
+    assert [judged.first(row) for row in rows] == [None, "near_duplicate", "near_duplicate", None, "near_duplicate"]
 
 
 def test_a_dropped_triple_stands_in_for_nothing() -> None:

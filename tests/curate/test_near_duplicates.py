@@ -63,7 +63,11 @@ def test_variants_of_templates(threshold: float) -> None:
                 words[place] = f"w{draw.getrandbits(40)}"
     draw.shuffle(texts)
     sets = [set(triples(text)) for text in texts]
-    alike = [pair for pair in itertools.combinations(range(len(texts)), 2) if exact(sets[pair[0]], sets[pair[1]]) >= threshold]
+    alike = [
+        pair
+        for pair in itertools.combinations(range(len(texts)), 2)
+        if exact(sets[pair[0]], sets[pair[1]]) >= threshold
+    ]
     found = grouped(texts, threshold)
     assert found.label.tolist() == components(len(texts), alike)
     edges = list(zip(found.edges.low.tolist(), found.edges.high.tolist(), strict=True))
@@ -120,5 +124,3 @@ def brute_force(texts: pl.Series, threshold: float) -> set[tuple[int, int]]:
     return {
         pair for pair, both in common.items() if both / (len(sets[pair[0]]) + len(sets[pair[1]]) - both) >= threshold
     }
-
-

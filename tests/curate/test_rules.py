@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from curate.apply import SET_REASONS
+from curate.minhash import VERSION
 from curate.recipe import Recipe
 from curate.rules import BY_NAME, RULES, Rule
 from curate.statements import statement
@@ -58,6 +59,8 @@ HASHES = {
     "exact_duplicate@v1": "d3ede0275d325b67",
     "contradiction_minority@v1": "0425c34c98955633",
     "contradiction_tied@v1": "0425c34c98955633",
+    "near_duplicate@v1": "4447e445df0d6417",
+    "bridges_splits@v1": "e3eed104c688ec77",
 }
 """Who changes what a rule does raises its version, and then this table."""
 
@@ -99,8 +102,11 @@ def code(name: str) -> str:
 
 def test_a_changed_rule_has_a_new_version() -> None:
     made_of = {rule.id: [rule.drop_if, dict(rule.params), code("features.sql")] for rule in RULES}
-    duplicate, minority, tied = SET_REASONS
+    duplicate, minority, tied, near, bridge = SET_REASONS
     made_of[duplicate.id] = [code("exact_duplicates.sql")]
+    alike = ("near_duplicate_triples.sql", "near_duplicate_round.sql", "questions.sql")
+    made_of[near.id] = [*map(code, alike), str(VERSION)]
+    made_of[bridge.id] = [code("split.sql")]
     made_of[minority.id] = made_of[tied.id] = [code("contradictions.sql")]
     found = {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16] for key, value in made_of.items()}
     assert found == HASHES

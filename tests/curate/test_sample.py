@@ -16,7 +16,10 @@ from ingest.lake import Lake
 from ingest.run import run
 from ingest.schema import feedback_id, prompt_group
 
+from .test_shingles import triples
+
 Fault = dict[str, Any]
+ALIKE = ("same_text_other_id", "near_duplicate")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,6 @@ def events(faults: list[Fault], key: str = "vote") -> set[str]:
         ("identical_pair", "identical_pair_normalised"),
         ("truncated_response", "cut_off_response"),
         ("too_long", "over_long_response"),
-        ("near_duplicate", "near_duplicate"),
     ],
 )
 def test_every_planted_fault_and_nothing_else(
@@ -75,6 +77,46 @@ def test_every_planted_fault_and_nothing_else(
 ) -> None:
     assert len(events(planted[fault])) >= 5
     assert reasons[reason] == events(planted[fault])
+
+
+def test_near_duplicates_are_the_planted_ones(
+    curated: tuple[Curation, settings.Settings], planted: dict[str, list[Fault]]
+) -> None:
+    """Of each planted pair of triples one stays, unless another reason took one before; nothing else is alike."""
+    done, workspace = curated
+    connection = duckdb.connect()
+    for table in ("triples", "interactions"):
+        Lake(workspace.lake).view(connection, table)
+    sides = """(SELECT t.triple_id, list_sort([c.source_id, r.source_id]) AS served FROM triples t
+                JOIN interactions c ON c.interaction_id = chosen_interaction_id
+                JOIN interactions r ON r.interaction_id = rejected_interaction_id)"""
+    found = connection.execute(
+        f"""SELECT gone.served, kept.served
+            FROM read_parquet($dropped) d JOIN {sides} gone USING (triple_id)
+            JOIN {sides} kept ON kept.triple_id = regexp_extract(d.detail, '^like (b2:[0-9a-f]+): ', 1)
+            WHERE d.rule = 'near_duplicate@v1'""",
+        {"dropped": str(done.folder / "dropped.parquet")},
+    ).fetchall()
+    standing = {
+        tuple(served)
+        for (served,) in connection.execute(
+            f"SELECT served FROM {sides} SEMI JOIN read_parquet($curated) USING (triple_id)",
+            {"curated": str(done.folder / "curated.parquet")},
+        ).fetchall()
+    }
+    asked = dict(connection.execute("SELECT source_id, prompt[-1].content FROM interactions").fetchall())
+    connection.close()
+    # Interaction -> the first of those whose texts it repeats, exactly or nearly.
+    family = {one: fault["of"][0] for kind in ALIKE for fault in planted[kind] for one in (*fault["ids"], *fault["of"])}
+    assert len(found) >= 40
+    for gone, kept in found:
+        assert len({family[one] for one in (*gone, *kept)}) == 1
+    both = [
+        fault for fault in planted["near_duplicate"] if {tuple(sorted(fault[key])) for key in ("ids", "of")} <= standing
+    ]
+    for fault in both:  # one word of a short question is in up to three of its triples
+        one, other = (set(triples(asked[fault[key][0]])) for key in ("ids", "of"))
+        assert len(one & other) / len(one | other) < recipes.NearDuplicates().triples
 
 
 def test_contradictions_are_the_planted_ones(reasons: dict[str, set[str]], planted: dict[str, list[Fault]]) -> None:
@@ -89,11 +131,11 @@ def test_contradictions_are_the_planted_ones(reasons: dict[str, set[str]], plant
 
 def test_counts_add_up(curated: tuple[Curation, settings.Settings]) -> None:
     done, workspace = curated
-    triples = sum(pq.read_metadata(file).num_rows for file in Lake(workspace.lake).files("triples"))
+    total = sum(pq.read_metadata(file).num_rows for file in Lake(workspace.lake).files("triples"))
     rows = pq.read_metadata(done.folder / "curated.parquet").num_rows
     dropped = pq.read_table(done.folder / "dropped.parquet", columns=["triple_id", "first"])
-    assert triples == rows + len(set(dropped.column("triple_id").to_pylist()))
-    assert sum(dropped.column("first").to_pylist()) == triples - rows == done.counts.dropped
+    assert total == rows + len(set(dropped.column("triple_id").to_pylist()))
+    assert sum(dropped.column("first").to_pylist()) == total - rows == done.counts.dropped
 
 
 def test_candidates_are_answerable(curated: tuple[Curation, settings.Settings]) -> None:

@@ -15,13 +15,15 @@ Triple = tuple[str, ...]
 def unspaced(character: str) -> bool:
     """Scripts without spaces between words, and Hangul, which has the same lead bytes."""
     code = ord(character)
-    return any(low <= code <= high for low, high in ((0x3000, 0xDFFF), (0xE00, 0xEFF), (0x1000, 0x10BF), (0x1780, 0x17FF)))
+    return any(
+        low <= code <= high for low, high in ((0x3000, 0xDFFF), (0xE00, 0xEFF), (0x1000, 0x10BF), (0x1780, 0x17FF))
+    )
 
 
 def words(text: str) -> list[str]:
     text = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower()
     spaced = "".join(
-        f" {c} " if unspaced(c) else c if c.isalnum() and c.isascii() or not c.isascii() else " " for c in text
+        f" {c} " if unspaced(c) else c if (c.isalnum() and c.isascii()) or not c.isascii() else " " for c in text
     )
     return spaced.split(" ")
 
@@ -31,7 +33,9 @@ def triples(text: str) -> list[Triple]:
     return [tuple(found[i : i + 3]) for i in range(max(len(found) - 2, min(len(found), 1)))]
 
 
-TEXT = st.text("abAB1 ,._\nüÜé你好สเあ가😀", max_size=30) | st.just("q" * LONG_WORD + " b c d") | st.just("q" * 99 + " b")
+TEXT = (
+    st.text("abAB1 ,._\nüÜé你好สเあ가😀", max_size=30) | st.just("q" * LONG_WORD + " b c d") | st.just("q" * 99 + " b")
+)
 
 
 @settings(max_examples=60, deadline=None)

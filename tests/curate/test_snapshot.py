@@ -59,7 +59,9 @@ def test_files_are_private(latest: Path) -> None:
 
 def test_latest_is_a_relative_link(latest: Path) -> None:
     assert str(latest.readlink()) == latest.resolve().name
-    assert sorted(path.name for path in latest.parent.iterdir()) == sorted([".lock", "latest", latest.resolve().name])
+    assert sorted(path.name for path in latest.parent.iterdir()) == sorted(
+        [".lock", "latest", "splits.parquet", latest.resolve().name]
+    )
 
 
 def test_manifest(latest: Path) -> None:

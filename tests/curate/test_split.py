@@ -90,7 +90,7 @@ def test_a_system_message_does_not_make_prompts_alike() -> None:
 
 @pytest.mark.parametrize("known", ["train", "validation", "test"])
 def test_a_new_group_joins_its_cluster_where_that_is(known: str) -> None:
-    left, middle, right = chain()
+    left, middle, _ = chain()
     judged = judge_triples([left, middle, *varied(2)], known={"b2:left": known})
     assert split_of(judged, left) == split_of(judged, middle) == known
 
