@@ -9,7 +9,7 @@ import msgspec
 
 from ingest import tables
 from ingest.errors import RecordError
-from ingest.readers import columns
+from ingest.readers import cells
 from ingest.readers.reading import Reading
 from ingest.splitting import BOM, Span
 
@@ -110,17 +110,17 @@ def line_of(span: Span, shape: Shape | None = None) -> Line:
         return _refused(span, problem)
 
 
-def row_of(span: Span, delimiter: str, names: Sequence[str], kinds: Mapping[str, columns.Kind]) -> Line:
+def row_of(span: Span, delimiter: str, names: Sequence[str], kinds: Mapping[str, cells.Kind]) -> Line:
     """Return the row of a table of text with its record, or with what is wrong with it."""
     if span.oversized:
         return _refused(span, _oversized(span))
     if not span.raw.strip():
         return Line(span.start, span.end, span.length, span.raw)
     try:
-        cells = tables.record(span.raw, delimiter, names)
+        found = tables.record(span.raw, delimiter, names)
     except RecordError as problem:
         return _refused(span, problem)
-    return Line(span.start, span.end, span.length, span.raw, record=columns.typed(cells, kinds), tabular=True)
+    return Line(span.start, span.end, span.length, span.raw, record=cells.typed(found, kinds), tabular=True)
 
 
 def row_without_header(span: Span, header: Span, problem: RecordError) -> Line:

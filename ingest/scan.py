@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from ingest import tables
 from ingest.decoding import Line, Shape, is_whole, line_of, row_of, row_without_header
 from ingest.errors import RecordError
-from ingest.readers import columns
+from ingest.readers import cells
 from ingest.splitting import BOM, Span, elements, lines, objects
 from ingest.streams import PARQUET_MAGIC, Stream
 
@@ -118,7 +118,7 @@ class LogFile:
             begin, read = start, partial(row_without_header, header=header, problem=problem)
         else:
             begin = max(start, header.end)
-            read = partial(row_of, delimiter=self.delimiter, names=names, kinds=columns.kinds(names))
+            read = partial(row_of, delimiter=self.delimiter, names=names, kinds=cells.kinds(names))
         return tables.rows(self.stream.blocks(begin), begin, line_bytes, self.delimiter), read
 
     def _records(

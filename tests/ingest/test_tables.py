@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ingest import tables
 from ingest.errors import RecordError
-from ingest.readers import columns, registry
+from ingest.readers import cells, registry
 from ingest.scan import LogFile
 from tests.ingest.conftest import Workspace
 from tests.ingest.test_readers_registry import EXAMPLES, FORMATS
@@ -132,34 +132,34 @@ def test_rows_of(tmp_path: Path, content: bytes, records: list[dict[str, str] | 
 @pytest.mark.parametrize(
     ("kind", "cell", "value"),
     [
-        (columns.number, "1", 1),
-        (columns.number, "-1.5e3", -1500.0),
-        (columns.number, "NaN", "NaN"),
-        (columns.number, "1,5", "1,5"),
-        (columns.number, "٣", "٣"),
-        (columns.number, "9" * 41, "9" * 41),
-        (columns.flag, "True", True),
-        (columns.flag, "FALSE", False),
-        (columns.flag, "1", "1"),
-        (columns.score, "1", 1),
-        (columns.score, "true", True),
-        (columns.score, "up", "up"),
-        (columns.nested, '{"a":[1]}', {"a": [1]}),
-        (columns.nested, '{"a":NaN}', '{"a":NaN}'),
-        (columns.nested, "{'a': 1}", "{'a': 1}"),
-        (columns.nested, "[" * 5000, "[" * 5000),
-        (columns.messages, '[{"role":"user","content":"q"}]', [{"role": "user", "content": "q"}]),
-        (columns.messages, "[1, 2]", "[1, 2]"),
-        (columns.messages, "[]", "[]"),
-        (columns.messages, '{"role":"user"}', '{"role":"user"}'),
+        (cells.number, "1", 1),
+        (cells.number, "-1.5e3", -1500.0),
+        (cells.number, "NaN", "NaN"),
+        (cells.number, "1,5", "1,5"),
+        (cells.number, "٣", "٣"),
+        (cells.number, "9" * 41, "9" * 41),
+        (cells.flag, "True", True),
+        (cells.flag, "FALSE", False),
+        (cells.flag, "1", "1"),
+        (cells.score, "1", 1),
+        (cells.score, "true", True),
+        (cells.score, "up", "up"),
+        (cells.nested, '{"a":[1]}', {"a": [1]}),
+        (cells.nested, '{"a":NaN}', '{"a":NaN}'),
+        (cells.nested, "{'a': 1}", "{'a': 1}"),
+        (cells.nested, "[" * 5000, "[" * 5000),
+        (cells.messages, '[{"role":"user","content":"q"}]', [{"role": "user", "content": "q"}]),
+        (cells.messages, "[1, 2]", "[1, 2]"),
+        (cells.messages, "[]", "[]"),
+        (cells.messages, '{"role":"user"}', '{"role":"user"}'),
     ],
 )
-def test_a_cell_is_what_its_column_holds_or_stays_text(kind: columns.Kind, cell: str, value: object) -> None:
+def test_a_cell_is_what_its_column_holds_or_stays_text(kind: cells.Kind, cell: str, value: object) -> None:
     found = kind(cell)
     assert (found, type(found)) == (value, type(value))
 
 
-TABULAR = {*(table.format for table in columns.TABLES), "hh_rlhf"}
+TABULAR = {*(table.format for table in cells.TABLES), "hh_rlhf"}
 NO_ROWS = {"data", "post", "trace", "context"}
 """Keys of pages, batches and API objects, which no exporter writes as tables."""
 ROWS = [(name, record) for name, record in EXAMPLES if name in TABULAR and not NO_ROWS & record.keys()]
