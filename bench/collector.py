@@ -46,20 +46,22 @@ def main() -> None:
     if given.serve:
         _serve(given.serve, given.folder)
         return
-    table = Table("request", "arm", "events a second", "ratio", "p50 ms", "p99 ms", "requests a commit")
+    columns = ("events a second", "ratio", "p50 ms", "p99 ms", "service's CPU µs an event", "requests a commit")
+    table = Table("request", "arm", *columns)
     for kind, size in (("feedback", 1), ("traces", SPANS)):
         baseline = 0.0
         for arm in ARMS:
-            rate, p50, p99, grouped = _measure(arm, kind, given.seconds, given.connections)
+            rate, p50, p99, cpu, grouped = _measure(arm, kind, given.seconds, given.connections)
             baseline = baseline or rate
             name = f"{kind}, {size} a request"
             ratio = f"{rate / baseline:.2f}"
-            table.add_row(name, arm, f"{rate * size:,.0f}", ratio, f"{p50:.1f}", f"{p99:.1f}", f"{grouped:.1f}")
-    Console(width=120).print(table)
+            cost = f"{cpu / size:.0f}"
+            table.add_row(name, arm, f"{rate * size:,.0f}", ratio, f"{p50:.1f}", f"{p99:.1f}", cost, f"{grouped:.1f}")
+    Console(width=140).print(table)
 
 
-def _measure(arm: str, kind: str, seconds: float, connections: int) -> tuple[float, float, float, float]:
-    """Return requests a second, the median and 99th percentile in ms, and requests a commit."""
+def _measure(arm: str, kind: str, seconds: float, connections: int) -> tuple[float, ...]:
+    """Return requests a second, their median and 99th percentile in ms, CPU µs of each, and requests a commit."""
     folder = Path(tempfile.mkdtemp(prefix="winnow-bench-"))
     try:
         command = [sys.executable, "-m", "bench.collector", "--serve", arm, "--folder", str(folder)]
@@ -78,7 +80,7 @@ def _measure(arm: str, kind: str, seconds: float, connections: int) -> tuple[flo
             sys.exit(f"FAIL, no speed: {len(missing)} acknowledged events missing, {len(found)} found")
         took.sort()
         p50, p99 = (took[len(took) * share // 100] * 1000 for share in (50, 99))
-        return len(took) / seconds, p50, p99, len(took) / summary["commits"]
+        return len(took) / seconds, p50, p99, summary["cpu_s"] * 1e6 / len(took), len(took) / summary["commits"]
     finally:
         shutil.rmtree(folder)
 
@@ -87,7 +89,9 @@ def _serve(arm: str, folder: Path) -> None:
     collector = Collector(CollectorSettings(folder=folder))
     sync, most = ARMS[arm]
     collector.commit = GroupCommit(collector.files, sync=sync, most_requests=most)
-    print(json.dumps(serve(collector, "127.0.0.1", 0)))
+    started = time.process_time()
+    summary = serve(collector, "127.0.0.1", 0)
+    print(json.dumps({**summary, "cpu_s": time.process_time() - started}))
 
 
 def _load(port: int, kind: str, seconds: float, connections: int) -> tuple[list[float], list[str]]:
