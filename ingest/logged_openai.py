@@ -11,30 +11,15 @@ whose server refuses them is asked once more without, and never again with. Noth
 not; what it could not log it counts.
 """
 
-import contextvars
 import functools
 import inspect
-import time
-import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from ingest.logger import DeploymentLog, Stated, current_turn, new_id
-from ingest.readers import event_stream
-from ingest.readers.fields import Fields
+from ingest.logger import DeploymentLog
+from ingest.openai_calls import Call, Shared
 
 Client = TypeVar("Client")
-
-_TRANSPORT: Final = ("extra_headers", "extra_query", "extra_body", "timeout")
-"""Arguments that are no part of the request's body."""
-_ABSENT: Final = ("NotGiven", "Omit")
-"""Types of the arguments that stand for none."""
-_RAW: Final = "x-stainless-raw-response"
-"""Header by which `with_raw_response` asks for the response instead of what it says."""
-_REFUSED: Final = (400, 422)
-_LAST_EVENTS: Final = ("response.completed", "response.incomplete", "response.failed")
 
 
 def logged(client: Client, log: DeploymentLog, *, logprobs: bool = True) -> Client:
@@ -42,11 +27,15 @@ def logged(client: Client, log: DeploymentLog, *, logprobs: bool = True) -> Clie
 
     What `copy` and `with_options` make of it logs too. `logprobs` False asks for none.
     """
-    if getattr(client, "_winnow_log", None) is log:
-        return client
-    unlogged: Any = client
-    unlogged._winnow_log = log
-    hook = _Hook(log, logprobs)
+    if getattr(client, "_winnow_log", None) is not log:
+        _attach(client, Shared(log, logprobs))
+    return client
+
+
+def _attach(unlogged: Any, shared: Shared) -> None:
+    """Put logging methods into the client; what it copies itself to shares what is remembered of servers."""
+    unlogged._winnow_log = shared.log
+    hook = _Hook(shared, str(unlogged.base_url))
     for resource, is_chat in ((unlogged.chat.completions, True), (unlogged.responses, False)):
         for name in ("create", "parse"):
             setattr(resource, name, hook.around(getattr(resource, name), is_chat=is_chat))
@@ -54,20 +43,19 @@ def logged(client: Client, log: DeploymentLog, *, logprobs: bool = True) -> Clie
 
     @functools.wraps(copy)
     def copied(*args: Any, **kwargs: Any) -> Any:
-        return logged(copy(*args, **kwargs), log, logprobs=logprobs)
+        made = copy(*args, **kwargs)
+        _attach(made, shared)
+        return made
 
     unlogged.copy = unlogged.with_options = copied
-    return client
 
 
 class _Hook:
-    """What all calls of one client share."""
+    """The methods of one client."""
 
-    def __init__(self, log: DeploymentLog, logprobs: bool) -> None:
-        self.log = log
-        self.logprobs = logprobs
-        self.refusing: set[object] = set()
-        """Models whose server refuses log-probabilities."""
+    def __init__(self, shared: Shared, server: str) -> None:
+        self._shared = shared
+        self._server = server
 
     def around(self, method: Callable[..., Any], *, is_chat: bool) -> Callable[..., Any]:
         """Return the method with its calls logged; a coroutine where it is one."""
@@ -110,215 +98,10 @@ class _Hook:
 
         return create_async if inspect.iscoroutinefunction(inspect.unwrap(method)) else create
 
-    def _begin(self, is_chat: bool, kwargs: Mapping[str, Any]) -> "_Call | None":
+    def _begin(self, is_chat: bool, kwargs: Mapping[str, Any]) -> Call | None:
         """Return a call, or None, which is counted, for arguments of which only the client can say what is wrong."""
         try:
-            return _Call(self, is_chat, kwargs)
+            return Call(self._shared, self._server, is_chat, kwargs)
         except Exception:
-            self.log.not_logged()
+            self._shared.log.not_logged()
             return None
-
-
-@dataclass
-class _Call:
-    """One call, from its arguments to its line in the log, which is written once."""
-
-    hook: _Hook
-    is_chat: bool
-    kwargs: Mapping[str, Any]
-    chunks: list[dict[str, Any]] = field(default_factory=list)
-    ended: bool = False
-    """Whether a stream came to its end by itself."""
-    error: str | None = None
-    asked: bool = False
-    """Whether the log-probabilities in the answer are ours alone."""
-    logged: bool = False
-
-    def __post_init__(self) -> None:
-        body = {**self.kwargs, **(self.kwargs.get("extra_body") or {})}
-        kept = {
-            name: {"type": "json_schema", "name": value.__name__} if isinstance(value, type) else value
-            for name, value in body.items()
-            if name not in _TRANSPORT and type(value).__name__ not in _ABSENT
-        }
-        self.request = self.hook.log.snapshot(kept)
-        self.started = time.perf_counter()
-        headers = self.kwargs.get("extra_headers")
-        self.raw = {str(name).lower(): value for name, value in (headers or {}).items()}.get(_RAW)
-        self.source_id = new_id("int")
-        # A stream may be read where no turn, or another one, is; its line belongs to the turn that it was begun in.
-        self.context = contextvars.copy_context()
-        if self.is_chat and (turn := current_turn()) is not None:
-            turn.note(self.source_id, answered=True)
-        self.sent = self._arguments()
-        """What the client is given."""
-
-    def _arguments(self) -> Mapping[str, Any]:
-        """Return the arguments, with log-probabilities asked for where nobody said whether they are wanted."""
-        unsaid = type(self.kwargs.get("logprobs")).__name__ in (*_ABSENT, "NoneType")
-        wanted = self.hook.logprobs and self.is_chat and self.raw is None
-        self.asked = wanted and unsaid and self.kwargs.get("model") not in self.hook.refusing
-        return {**self.kwargs, "logprobs": True} if self.asked else self.kwargs
-
-    def may_ask_again(self, error: Exception) -> bool:
-        """Return whether the server may have refused nothing but our log-probabilities."""
-        ours = self.asked and getattr(error, "status_code", None) in _REFUSED
-        self.asked = False
-        return ours
-
-    def refused(self) -> None:
-        """Remember that the request was taken without log-probabilities only."""
-        self.hook.refusing.add(self.kwargs.get("model"))
-
-    def returned(self, result: Any) -> Any:
-        """Log what the client returned, or have its stream logged, and return it."""
-        with self._counted():
-            if self.raw is not None:
-                self._returned_raw(result)
-            elif hasattr(result, "_iterator"):
-                self._watch(result)
-            elif hasattr(result, "model_dump"):
-                try:
-                    self._put(_dumped(result))
-                finally:
-                    self._hide(result)
-            else:
-                self._not_logged()
-        return result
-
-    def failed(self, error: BaseException) -> None:
-        """Log that there was no answer."""
-        status = getattr(error, "status_code", None)
-        with self._counted():
-            self._put(None, status=status if isinstance(status, int) else None, error=type(error).__name__)
-
-    def _returned_raw(self, result: Any) -> None:
-        """Log a raw response that is read already; one that is not is the caller's to read."""
-        said = result.parse() if self.raw == "true" and not self.kwargs.get("stream") else None
-        if hasattr(said, "model_dump"):
-            self._put(_dumped(said))
-        else:
-            self._not_logged()
-
-    def _not_logged(self) -> None:
-        if not self.logged:
-            self.logged = True
-            self.hook.log.not_logged()
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        """Keep an error of ours from the caller: the call counts as not logged, and no half of it is."""
-        try:
-            yield
-        except Exception:
-            self._not_logged()
-
-    def _watch(self, stream: Any) -> None:
-        """Note what a stream yields as it passes."""
-        weakref.finalize(stream, self.finish)  # of a stream that nobody reads
-        inner, close = stream._iterator, stream.close
-        if hasattr(inner, "__anext__"):
-
-            async def passing_async() -> AsyncIterator[Any]:
-                try:
-                    async for chunk in inner:
-                        self._saw(chunk)
-                        yield chunk
-                    self.ended = True
-                except Exception as error:
-                    self.error = type(error).__name__
-                    raise
-                finally:
-                    self.finish()
-                    await inner.aclose()
-
-            async def closing_async() -> None:
-                await close()
-                self.finish()
-
-            stream._iterator, stream.close = passing_async(), closing_async
-            return
-
-        def passing() -> Iterator[Any]:
-            try:
-                for chunk in inner:
-                    self._saw(chunk)
-                    yield chunk
-                self.ended = True
-            except Exception as error:
-                self.error = type(error).__name__
-                raise
-            finally:
-                self.finish()
-                inner.close()
-
-        def closing() -> None:
-            close()
-            self.finish()
-
-        stream._iterator, stream.close = passing(), closing
-
-    def _saw(self, chunk: Any) -> None:
-        with self._counted():
-            if self.is_chat:
-                try:
-                    self.chunks.append(_dumped(chunk))
-                finally:
-                    self._hide(chunk)
-            elif getattr(chunk, "response", None) is not None:
-                self.chunks.append({"type": chunk.type, "response": _dumped(chunk.response)})
-                if chunk.type in _LAST_EVENTS:
-                    self.finish()
-
-    def finish(self) -> None:
-        """Log the stream as far as it came."""
-        if self.logged:
-            return
-        with self._counted():
-            if self.is_chat:
-                joined = {"object": "chat.completion", **event_stream.join_chunks(map(Fields, self.chunks), "").values}
-                choices: Any = joined.get("choices") or []
-                whole = self.ended or (bool(choices) and all(choice["finish_reason"] for choice in choices))
-                self._put(joined, cut_off=not whole)
-            else:
-                last = self.chunks[-1] if self.chunks else {"type": "", "response": None}
-                self._put(last["response"], cut_off=last["type"] not in _LAST_EVENTS)
-
-    def _hide(self, answer: Any) -> None:
-        """Take out the log-probabilities that the caller did not ask for."""
-        for choice in answer.choices if self.asked else ():
-            choice.logprobs = None
-
-    def _put(self, response: Any, *, status: int | None = 200, error: str | None = None, cut_off: bool = False) -> None:
-        """Write the one line of this call."""
-        if self.logged:
-            return
-        if self.request is None:
-            self._not_logged()
-            return
-        self.logged = True
-        turn = self.context.run(current_turn)
-        stated: Stated = {"latency_ms": (time.perf_counter() - self.started) * 1000}
-        known = turn is not None and turn.stated.get("logprob_model")
-        if not known and any(choice.get("logprobs") for choice in (response or {}).get("choices") or ()):
-            stated["logprob_model"] = response.get("model")
-        if not self.is_chat:
-            self.source_id = (response or {}).get("id") or self.source_id  # what a later request goes on from
-        self.context.run(
-            functools.partial(
-                self.hook.log.interaction,
-                self.request,
-                response,
-                id=self.source_id,
-                status=status,
-                error=error or self.error,
-                cut_off=cut_off,
-                **stated,
-            )
-        )
-
-
-def _dumped(value: Any) -> dict[str, Any]:
-    """Return a model of the client as plain values; a server's own fields are kept, and are no reason to warn."""
-    plain: dict[str, Any] = value.model_dump(mode="json", warnings=False, exclude_none=True, exclude={"parsed"})
-    return plain

@@ -135,8 +135,8 @@ def test_server_that_refuses_logprobs_is_asked_once_and_remembered(
 ) -> None:
     before = len(server.requests)
     texts = [
-        client.chat.completions.create(model="refuses-logprobs", messages=ASKED).choices[0].message.content
-        for _ in range(2)
+        used.chat.completions.create(model="refuses-logprobs", messages=ASKED).choices[0].message.content
+        for used in (client, client.with_options(timeout=9))
     ]
     assert texts == [ANSWERS[0]] * 2
     assert ["logprobs" in body for body in server.requests[before:]] == [True, False, False]
@@ -308,7 +308,7 @@ def test_messages_are_logged_as_they_were_sent(workspace: Workspace, log: Deploy
 
 
 def test_bug_of_ours_reaches_nobody(log: DeploymentLog, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.logged_openai._dumped", lambda value: value.no_such_method())
+    monkeypatch.setattr("ingest.openai_calls._dumped", lambda value: value.no_such_method())
     answer = client.chat.completions.create(model="m", messages=ASKED)
     assert (answer.choices[0].message.content, answer.choices[0].logprobs) == (ANSWERS[0], None)
     chunks = list(client.chat.completions.create(model="m", messages=ASKED, stream=True))
