@@ -105,7 +105,7 @@ _BLANKS: Final = tuple(
 """response_hash of every response that says nothing."""
 
 MOST: Final = 0.2
-"""Where more of a table than this share changes, it is written anew."""
+"""Where more of a table than this share changes, it is written anew; where less of it is read, it is held."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,7 @@ def _add_functions(connection: duckdb.DuckDBPyConnection) -> None:
     connection.create_function("root_hash", _root_hash, [text], text)
     connection.create_function("triple_id", schema.triple_id, [text] * 4, text)
     connection.create_function("numbered_as", _numbered_as, [text] * 3, text)
+    connection.create_function("differing", _differing, [text] * 2, text)
     connection.create_function("unpaired_id", _unpaired_id, [text] * 2, text)
 
 
@@ -240,6 +241,22 @@ def _root_hash(prompt: str) -> str:
 
 def _numbered_as(text: str, own: str, kept: str) -> str:
     return numbering.numbered_as(text, json.loads(own), json.loads(kept))
+
+
+def _differing(text: str, other: str) -> str:
+    """Return `text` without the beginning and the end that `other` shares with it."""
+    begin = _shared(text, other)
+    text, other = text[begin:], other[begin:]
+    return text[: len(text) - _shared(text[::-1], other[::-1])]
+
+
+def _shared(text: str, other: str) -> int:
+    """Return the length of the common beginning, by bisection: comparing slices is quick, looping over them is not."""
+    low, high = 0, min(len(text), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if text[low:middle] == other[low:middle] else (low, middle - 1)
+    return low
 
 
 def _unpaired_id(interaction: str, signal: str) -> str:
@@ -287,9 +304,17 @@ def _pair(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     """Make `made`, `made_unpaired` and `made_outcomes`: every row of the touched prompts, without its text."""
     lake.view(connection, "interactions", name="placed_interactions")
     connection.execute(STEPS["events"])
-    # From here on only files that hold a touched prompt are read: text is what costs.
+    # From here on only files that hold a touched prompt are read, and of few prompts only once: text is what costs.
     files = [file for (file,) in connection.execute("SELECT DISTINCT file FROM served ORDER BY file").fetchall()]
     lake.view(connection, "interactions", files=files)
+    [(few,)] = connection.execute(
+        "SELECT count(*) < $most * (SELECT count(*) FROM placed_interactions) FROM served", {"most": MOST}
+    ).fetchall()
+    if few:
+        connection.execute(
+            "CREATE TABLE near AS SELECT i.* FROM interactions AS i SEMI JOIN served USING (interaction_id)"
+        )
+        connection.execute("CREATE OR REPLACE VIEW interactions AS FROM near")
     for rule in RULES:
         columns = "event_id, chosen_id, rejected_id, edited, margin, refused"
         connection.execute(f"INSERT INTO comparisons SELECT ?, {columns} FROM ({rule.sql})", [rule.name])

@@ -7,7 +7,8 @@
 -- Only the last message's content is replaced. The edited response was served by nothing: it has no interaction, no
 -- model and no log-probabilities. What was redacted in both has the served text's placeholders (ingest/numbering.py).
 -- Margin: Levenshtein distance over the longer text's length, both in UTF-8 bytes; null above 20,000 bytes, since the
--- distance costs the product of the lengths. Python gives numbered_as(text, own placeholders, kept placeholders).
+-- distance costs the product of the lengths. It is taken of the parts that differ: what both texts begin and end with
+-- adds nothing to it. Python gives numbered_as(text, own placeholders, kept placeholders) and differing(text, other).
 WITH texts AS (
   SELECT
     e.feedback_id, e.interaction_id, i.response,
@@ -33,7 +34,7 @@ SELECT
     name := response[-1].name
   )) AS edited,
   CASE WHEN greatest(strlen(edit), strlen(served)) BETWEEN 1 AND 20000 THEN
-    levenshtein(edit, served) / greatest(strlen(edit), strlen(served))
+    levenshtein(differing(edit, served), differing(served, edit)) / greatest(strlen(edit), strlen(served))
   END AS margin,
   NULL AS refused
 FROM texts

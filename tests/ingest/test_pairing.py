@@ -539,7 +539,7 @@ def test_every_rule_is_documented_with_its_version(repository: Path) -> None:
 PINNED = {
     "choice@v1": "c1717b01a940",
     "label@v1": "aaa9c954c78f",
-    "edit@v2": "ba33b16a19e8",
+    "edit@v2": "0c3dc1ea7248",
     "sibling_thumbs@v1": "9282927c35d3",
     "rating@v1": "413a0cbeaf5c",
     "rank@v1": "2c350c4009fd",
