@@ -6,11 +6,14 @@ plans of `phonenumbers`. Gates are as in `ingest.credentials`.
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ingest.credentials import APART, START, Span
+
+if TYPE_CHECKING:
+    import phonenumbers
 
 SPACE: Final = "[ \xa0\u202f-]"
 """Digits are parted by plain, no-break (A0) and narrow no-break (202F) spaces, or hyphens."""
@@ -46,12 +49,12 @@ _IBAN_LENGTHS: Final = {
     for country in countries.split()
 }  # fmt: skip
 """Country -> characters of an IBAN (SWIFT IBAN registry)."""
-IBAN_GATES: Final = (
+IBAN_GATES: Final = (f"[A-Z]{{2}}[0-9]{{2}}{SPACE}?[A-Z0-9]{{4}}{SPACE}?[A-Z0-9]{{4}}{SPACE}?[A-Z0-9]{{3}}",)
+IBAN_DIGIT_GATES: Final = (
     f"{APART}[A-Za-z]{{2}}[0-9]{{2}}(?:{SPACE}?[A-Za-z]){{0,4}}{SPACE}?[0-9](?:{SPACE}?[A-Za-z0-9]){{6}}",
 )
-_IBAN: Final = re.compile(
-    f"(?<=[A-Za-z]{{2}})[0-9]{{2}}(?={SPACE}?(?:[A-Za-z]{SPACE}?){{0,4}}[0-9])(?:{SPACE}?[A-Za-z0-9]){{11,30}}"
-)
+_GROUPED_IBAN: Final = re.compile(IBAN_GATES[0])
+_IBAN: Final = re.compile(f"(?<=[A-Za-z]{{2}})[0-9]{{2}}(?:{SPACE}?[A-Za-z0-9]){{11,30}}")
 _WORD_START: Final = re.compile(START)
 _SEVEN: Final = re.compile(f"[0-9](?:{SPACE}?[0-9]){{6}}")
 
@@ -97,7 +100,8 @@ PHONE_GATES: Final = (
     f"1[3-9][0-9]{SPACE}[0-9]{{4}}{SPACE}[0-9]{{4}}",
     f"(?:{_CUES})[^0-9+\n]{{0,28}}[0-9](?:[ \xa0\u202f.()-]{{0,2}}[0-9]){{6}}",
 )
-_INTERNATIONAL: Final = re.compile(f"(?:\\+|00)[1-9](?:{_GAP}[0-9]){{6,14}}(?![\\w])")
+_INTERNATIONAL: Final = re.compile(f"\\+[1-9](?:{_GAP}[0-9]){{6,14}}(?![\\w])")
+_DIALLED: Final = re.compile(f"00[1-9](?:{_GAP}[0-9]){{6,14}}(?![\\w])")  # abroad, from most countries
 _NORTH_AMERICAN: Final = re.compile(
     "(?:1[ \xa0\u202f.-])?(?:\\([2-9][0-9]{2}\\)[ \xa0\u202f]?|[2-9][0-9]{2}[ \xa0\u202f.-])"
     "[2-9][0-9]{2}[ \xa0\u202f.-][0-9]{4}(?![\\w]|[.,/-][0-9])"
@@ -110,7 +114,10 @@ _NATIONAL: Final = re.compile(
     r"(?![\w]|[.,/-][0-9])"
 )
 _BEFORE_INTERNATIONAL: Final = re.compile(r"(?<![\w.+#,$€£/-])|(?<=\\[nrtbf])")
-_BEFORE_NATIONAL: Final = re.compile(START + r"(?<![.,#$€£/-])")
+_BEFORE_NATIONAL: Final = re.compile(
+    START + "(?<![.,#$€£/-])(?:(?=[(])|(?<![0-9]{3}[ \xa0\u202f]))"
+)  # no group of digits
+_GAP_BETWEEN: Final = re.compile("(?<=[0-9])[^0-9]+(?=[0-9])")
 _RUN: Final = re.compile(f"[0-9](?:{_GAP}[0-9]){{6,}}+")
 _CUED: Final = re.compile("[0-9](?:[ \xa0\u202f.()-]{0,2}[0-9]){6,14}(?![\\w%=*]|[.,:/-][0-9])")
 _CUE_BEFORE: Final = re.compile(
@@ -167,11 +174,11 @@ def ips(text: str) -> Iterator[Span]:
 
 def ibans(text: str) -> Iterator[Span]:
     """Yield account numbers whose length is their country's and whose check digits are right."""
-    end = 0
-    for found in _IBAN.finditer(text):
-        start = found.start() - 2
+    position = 0
+    while found := _IBAN.search(text, position):
+        start, position = found.start() - 2, found.start() + 1
         length = _IBAN_LENGTHS.get(text[start : start + 2].upper())
-        if start < end or length is None or not _WORD_START.match(text, start):
+        if length is None or not _WORD_START.match(text, start):
             continue
         positions = [i for i in range(start, found.end()) if text[i].isalnum()]
         if len(positions) < length:
@@ -179,9 +186,10 @@ def ibans(text: str) -> Iterator[Span]:
         stop = positions[length - 1] + 1
         code = "".join(text[i] for i in positions[:length]).upper()
         whole = stop == len(text) or not text[stop].isalnum()
-        if whole and int("".join(str(int(c, 36)) for c in code[4:] + code[:4])) % 97 == 1 and _SEVEN.search(code):
-            end = stop
-            yield start, end
+        usual = _GROUPED_IBAN.match(text, start) or _SEVEN.search(code)  # else words may be read as one
+        if whole and usual and int("".join(str(int(c, 36)) for c in code[4:] + code[:4])) % 97 == 1:
+            position = stop
+            yield start, stop
 
 
 def cards(text: str) -> Iterator[Span]:
@@ -232,16 +240,17 @@ def phones(text: str) -> Iterator[Span]:
     """Yield phone numbers: international ones, those of REGIONS as people write them, and what a word announces."""
     runs = [found.span() for found in _RUN.finditer(text)]
     for pattern, before, accepts in (
-        (_INTERNATIONAL, _BEFORE_INTERNATIONAL, _is_possible),
-        (_NORTH_AMERICAN, _BEFORE_NATIONAL, None),
-        (_NATIONAL, _BEFORE_NATIONAL, _is_national),
+        (_INTERNATIONAL, _BEFORE_INTERNATIONAL, (_is_valid, _is_possible)),
+        (_DIALLED, _BEFORE_NATIONAL, (_is_valid, _is_possible)),
+        (_NORTH_AMERICAN, _BEFORE_NATIONAL, (_is_any,)),
+        (_NATIONAL, _BEFORE_NATIONAL, (_is_national,)),
     ):
         spans = [
-            (start, end)
+            (start, stop)
             # A number begins up to two characters before its first digit, and is judged by two behind its last.
             for run_start, run_end in runs
             for start, end in _standing_apart(pattern, before, text, max(0, run_start - 2), run_end + 2)
-            if accepts is None or accepts(text[start:end])
+            if (stop := _accepted(text, start, end, accepts))
         ]
         yield from spans
         text = without(text, spans)
@@ -249,6 +258,16 @@ def phones(text: str) -> Iterator[Span]:
         start = found.start() - (text[found.start() - 1 : found.start()] == "(")
         if _CUE_BEFORE.search(text, max(0, start - 48), start) and not _DATE.match(found.group()):
             yield start, found.end()
+
+
+def _accepted(text: str, start: int, end: int, tests: Sequence[Callable[[str], bool]]) -> int:
+    """Return where the number ends: after as many groups of digits as pass a test, the first of them first; else 0."""
+    ends = [end, *(gap.start() + start for gap in reversed(list(_GAP_BETWEEN.finditer(text[start:end]))))]
+    return next((stop for accepts in tests for stop in ends[:4] if accepts(text[start:stop])), 0)
+
+
+def _is_any(_number: str) -> bool:
+    return True
 
 
 def _standing_apart(
@@ -268,16 +287,30 @@ def _plain(number: str) -> str:
     return re.sub("[\xa0\u202f]", " ", number)
 
 
-@lru_cache(maxsize=4096)
-def _is_possible(number: str) -> bool:
-    """Return whether a country's numbers have this length; the fictional ones of examples count."""
+def _abroad(number: str) -> "phonenumbers.PhoneNumber | None":
     import phonenumbers  # 50 ms that a run without a number does not need
 
     digits = _plain(number if number.startswith("+") else f"+{number.removeprefix('00')}")
     try:
-        return phonenumbers.is_possible_number(phonenumbers.parse(digits.replace("(0)", "")))
+        return phonenumbers.parse(digits.replace("(0)", ""))
     except phonenumbers.NumberParseException:
-        return False
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _is_valid(number: str) -> bool:
+    """Return whether a country's numbering plan has this number."""
+    import phonenumbers
+
+    return (parsed := _abroad(number)) is not None and phonenumbers.is_valid_number(parsed)
+
+
+@lru_cache(maxsize=4096)
+def _is_possible(number: str) -> bool:
+    """Return whether a country's numbers have this length; the fictional ones of examples count."""
+    import phonenumbers
+
+    return (parsed := _abroad(number)) is not None and phonenumbers.is_possible_number(parsed)
 
 
 @lru_cache(maxsize=4096)

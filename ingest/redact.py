@@ -33,11 +33,11 @@ class Kind:
     name: str
     """In placeholders; in lower case, in counts."""
     gates: tuple[str, ...]
-    """Patterns in Rust's syntax; whatever `find` accepts, one of them matches."""
+    """Patterns in Rust's syntax; whatever `find` accepts, one of them matches, or one of `digit_gates`."""
     find: Callable[[str], Iterator[Span]]
     """Yields spans, without overlaps."""
-    has_digits: bool = False
-    """Whether `personal.DIGITS_GATE` matches, too: it is asked once for all these kinds."""
+    digit_gates: tuple[str, ...] = ()
+    """Further ones, for texts that `personal.DIGITS_GATE` matches, too: it is asked once for all kinds."""
 
 
 KINDS: Final = (
@@ -46,10 +46,10 @@ KINDS: Final = (
     Kind("API_KEY", credentials.KEY_GATES, credentials.keys),
     Kind("SECRET", credentials.SECRET_GATES, credentials.secrets),
     Kind("EMAIL", personal.EMAIL_GATES, personal.emails),
-    Kind("IBAN", personal.IBAN_GATES, personal.ibans, has_digits=True),
-    Kind("CARD", personal.CARD_GATES, personal.cards, has_digits=True),
+    Kind("IBAN", personal.IBAN_GATES, personal.ibans, personal.IBAN_DIGIT_GATES),
+    Kind("CARD", (), personal.cards, personal.CARD_GATES),
     Kind("IP", personal.IP_GATES, personal.ips),
-    Kind("PHONE", personal.PHONE_GATES, personal.phones, has_digits=True),
+    Kind("PHONE", (), personal.phones, personal.PHONE_GATES),
 )
 """In order of priority: of two kinds in one place the earlier wins."""
 
@@ -59,7 +59,7 @@ _PLACEHOLDER_GATE: Final = "<[A-Z_]{2,11}_[0-9]"
 _ESCAPE_GATE: Final = r"\\u00[2-7Aa]|\\u202[fF]|\\/"
 """An escape in JSON text, which may hide anything."""
 
-_GATES: Final = {kind.name: re.compile("|".join(kind.gates)) for kind in KINDS}
+_GATES: Final = {kind.name: re.compile("|".join((*kind.gates, *kind.digit_gates))) for kind in KINDS}
 SHORT: Final = 1000
 """Characters of a text that Python's own `re` searches before Polars has begun."""
 CACHED_CHARACTERS: Final = 16_000_000
@@ -130,10 +130,9 @@ def _gated(series: pl.Series) -> Mapping[int, list[Kind]]:
     with_digits = series.str.contains(personal.DIGITS_GATE).arg_true()
     numbers = series.gather(with_digits)
     for kind in KINDS:
-        searched = numbers if kind.has_digits else series
-        passed = [searched.str.contains(gate).arg_true() for gate in kind.gates]
-        rows = pl.concat(passed).unique()
-        for row in with_digits.gather(rows) if kind.has_digits else rows:
+        passed = [series.str.contains(gate).arg_true() for gate in kind.gates]
+        passed += [with_digits.gather(numbers.str.contains(gate).arg_true()) for gate in kind.digit_gates]
+        for row in pl.concat(passed).unique():
             found.setdefault(row, []).append(kind)
     return found
 

@@ -37,6 +37,12 @@ FOUND = [
     ("IPv4, private", "at 192.168.1.20.", "at <IP_1>."),
     ("IPv6", "from 2001:db8::8a2e:370:7334 and fe80::1", "from <IP_1> and <IP_2>"),
     ("IPv6 before a word", "id 2001:db8:0:1::139:feedback", "id <IP_1>:feedback"),
+    ("phone before other digits", "+46 70 123 45 67) 127.0.0.1", "<PHONE_1>) 127.0.0.1"),
+    ("phone, China", "138 0013 8000 请打", "<PHONE_1> 请打"),
+    ("phone, France", "06 12 34 56 78.", "<PHONE_1>."),
+    ("phone, Brazil", "(11) 91234-5678", "<PHONE_1>"),
+    ("IBAN of letters", "LU76 797E YUQ9 EKK9 8LJT", "<IBAN_1>"),
+    ("IBAN behind a UUID", "fd790fbf37c Bitte DE89 3704 0044 0532 0130 00", "fd790fbf37c Bitte <IBAN_1>"),
     ("card behind decimals", "0.5 4111 1111 1111 1111", "0.5 <CARD_1>"),
     ("card", "card 4111 1111 1111 1111 12/27", "card <CARD_1> 12/27"),
     ("card with dots", "is 4111.1111.1111.1111.", "is <CARD_1>."),
@@ -82,6 +88,9 @@ LEFT = [
     ("order number", "My order #48213 and ORD-2024-000123 and #4155552671 are late."),
     ("long order number", "Order 100200300400 of 2026."),
     ("dates", "From 2026-10-01 08:15:30 to 01.10.2026, 10/01/2026 and 2026-10-01T08:15:30.123456Z."),
+    ("dates as days are written", "05.10.2026, 5/10/2026, 05-10-2026 and 09/14/1656"),
+    ("slices in code", "a[::2], l[1::2], x[::-1]"),
+    ("account number cut short", "DE26 4396 0044 0532 0130 1"),
     ("date behind a word", "Call me on 2026-10-01 or text 2026-10-02."),
     ("time", "At 12:30:45 or 08:15."),
     ("prices", "It costs $1,234,567.89, 1.234.567,89 EUR or 415-500 dollars."),
@@ -185,6 +194,7 @@ SECRETS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(SECRETS, min_size=1, max_size=5), st.sampled_from([" ", ", ", "\n", " and "]))
 def test_every_secret_is_gated_and_gone(secrets: list[str], between: str) -> None:
     text = between.join(secrets)
@@ -248,6 +258,7 @@ def test_a_long_hostile_text_is_searched_to_its_end(piece: str) -> None:
     assert int(found.stdout) >= 0
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_spans_are_in_order_without_overlap(text: str) -> None:
     spans = find(text)
@@ -297,6 +308,7 @@ def test_kinds_are_unique_and_upper_case() -> None:
     assert all(kind.isupper() for kind in kinds)
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=6))
 def test_an_address_in_any_spelling(address: ipaddress.IPv6Address) -> None:
     if address.is_loopback or address.is_unspecified:
