@@ -39,7 +39,7 @@ class Changes:
 def since_last_pairing(lake: Lake, policy: int) -> Changes:
     """Compare the lake with the last pairing."""
     now = {**versions(lake), POLICY: policy}
-    if not any(now[table] for table in (*READ, *WRITTEN)):  # nothing was ever read
+    if not any(now[table] for table in ("feedback", *WRITTEN)):  # nobody ever said anything
         return Changes(now, {table: [] for table in READ})
     before = lake.cursors("outcomes", list(now))
     if any(before[name] != now[name] for name in (*WRITTEN, POLICY)):

@@ -18,15 +18,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from ingest import schema
 from ingest.errors import ContractError, LakeBusyError, LakeError
+
+if TYPE_CHECKING:
+    import duckdb
 
 SCHEMAS: Final[Mapping[str, pa.Schema]] = {
     "interactions": schema.INTERACTION,
@@ -84,7 +87,7 @@ class Lake:
 
     def view(
         self,
-        connection: duckdb.DuckDBPyConnection,
+        connection: "duckdb.DuckDBPyConnection",
         table: str,
         *,
         name: str | None = None,
@@ -110,12 +113,14 @@ class Lake:
         connection.execute(f'CREATE OR REPLACE VIEW "{name or table}" AS {query}')
 
     @contextmanager
-    def database(self, run_id: str = "reading") -> Iterator[duckdb.DuckDBPyConnection]:
+    def database(self, run_id: str = "reading") -> Iterator["duckdb.DuckDBPyConnection"]:
         """Open a database in memory that loads no extension, and spills, if it must, into the lake's private folder.
 
         Spilled text is users' text: it goes with the connection, and what a killed run left of it when the next one
         takes the lock.
         """
+        import duckdb  # only here: a small run does without
+
         connection = duckdb.connect(
             config={
                 "memory_limit": MEMORY_LIMIT,
@@ -148,6 +153,15 @@ class Lake:
             write_deltalake(
                 self._open_or_create(table), data, mode="append", commit_properties=properties, writer_properties=WRITER
             )
+
+    def read(self, table: str, columns: Sequence[str]) -> pa.Table:
+        """Return some columns of a table, without a database: what is small, or looked at by every run."""
+        contract = pa.schema([_contract(table).field(name) for name in columns])
+        found = []
+        for path in self.files(table):
+            with pq.ParquetFile(path) as file:
+                found.append(file.read(columns=list(columns)).select(list(columns)).cast(contract))
+        return pa.concat_tables(found) if found else contract.empty_table()
 
     def cursor(self, table: str, file_id: str) -> int:
         """Return the byte offset up to which `table` holds the file, 0 for a file it knows nothing of."""

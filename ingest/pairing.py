@@ -15,9 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib import resources
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import duckdb
 import pyarrow as pa
 
 from ingest import numbering, schema
@@ -26,6 +25,9 @@ from ingest.errors import ContractError, SettingsError
 from ingest.lake import SCHEMAS, Lake
 from ingest.schema import content_id
 from ingest.settings import PairingPolicy
+
+if TYPE_CHECKING:
+    import duckdb
 
 BATCH_ROWS: Final = 4096
 TABLES: Final = (*READ, *WRITTEN, "outcomes")
@@ -161,6 +163,28 @@ class Pairing:
         return self.left_out.get("identical", 0)
 
 
+NOTHING: Final = Pairing(
+    total=0,
+    new=0,
+    removed=0,
+    by_signal={},
+    unpaired_total=0,
+    events=0,
+    superseded=0,
+    paired=0,
+    unpaired=0,
+    orphans=0,
+    overdue=0,
+    overdue_at=None,
+    no_pair={},
+    no_pair_reasons={},
+    left_out={},
+    contradicted=0,
+    suspicious={},
+)
+"""What pairing gives as long as there was never any feedback."""
+
+
 def build(lake: Lake, run_id: str, policy: PairingPolicy | None = None) -> Pairing:
     """Pair what has changed in `lake` since the last time; the result is that of pairing everything.
 
@@ -170,6 +194,8 @@ def build(lake: Lake, run_id: str, policy: PairingPolicy | None = None) -> Pairi
     policy = policy or PairingPolicy()
     check(policy)
     changes = since_last_pairing(lake, fingerprint(policy))
+    if not any(changes.cursors[table] for table in ("feedback", *WRITTEN)):
+        return NOTHING
     if changes.nothing:
         return count(lake, policy)
     with lake.database(run_id) as connection:
@@ -220,7 +246,7 @@ def count(lake: Lake, policy: PairingPolicy) -> Pairing:
         return _count(connection, timedelta(days=policy.orphan_days))
 
 
-def _add_functions(connection: duckdb.DuckDBPyConnection) -> None:
+def _add_functions(connection: "duckdb.DuckDBPyConnection") -> None:
     """Make known to the rules' SQL the hashes of `ingest.schema`, and what redaction did to edits."""
     text = "VARCHAR"
     connection.create_function("messages_hash", _messages_hash, [text], text)
@@ -263,7 +289,7 @@ def _unpaired_id(interaction: str, signal: str) -> str:
     return content_id([interaction, signal])
 
 
-def _set_out(connection: duckdb.DuckDBPyConnection, policy: PairingPolicy) -> None:
+def _set_out(connection: "duckdb.DuckDBPyConnection", policy: PairingPolicy) -> None:
     """Make the variables and tables by which rules know the settings."""
     for name, value in policy.model_dump(exclude={"weights", "orphan_days"}).items():
         connection.execute(f"SET VARIABLE {name} = {value!r}")
@@ -276,7 +302,7 @@ def _set_out(connection: duckdb.DuckDBPyConnection, policy: PairingPolicy) -> No
     connection.executemany("INSERT INTO blanks VALUES (?)", [[blank] for blank in _BLANKS])
 
 
-def _find_touched(connection: duckdb.DuckDBPyConnection, lake: Lake, changes: Changes) -> None:
+def _find_touched(connection: "duckdb.DuckDBPyConnection", lake: Lake, changes: Changes) -> None:
     """Make `counted`, `judged`, `touched` and `changed`: which prompts are paired again, because of which events."""
     connection.execute(STEPS["counted"])
     connection.execute(STEPS["suspicion"])
@@ -300,7 +326,7 @@ _LINKED: Final = """
 """One step from the touched prompts to those that an event names with them."""
 
 
-def _pair(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
+def _pair(connection: "duckdb.DuckDBPyConnection", lake: Lake) -> None:
     """Make `made`, `made_unpaired` and `made_outcomes`: every row of the touched prompts, without its text."""
     lake.view(connection, "interactions", name="placed_interactions")
     connection.execute(STEPS["events"])
@@ -325,7 +351,7 @@ def _pair(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     connection.execute(STEPS["outcome"])
 
 
-def _number_jointly(connection: duckdb.DuckDBPyConnection) -> None:
+def _number_jointly(connection: "duckdb.DuckDBPyConnection") -> None:
     """Make `numbered`, compared responses whose placeholders do not agree, and `numbered_texts`, what they become."""
     pairs, texts = [], {}
     for batch in connection.sql(STEPS["placeholders"]).to_arrow_reader(BATCH_ROWS):
@@ -346,7 +372,7 @@ def _number_jointly(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _store(
-    connection: duckdb.DuckDBPyConnection,
+    connection: "duckdb.DuckDBPyConnection",
     lake: Lake,
     table: str,
     made: str,
@@ -393,7 +419,7 @@ def _store(
     return new, removed
 
 
-def _count(connection: duckdb.DuckDBPyConnection, patience: timedelta) -> Pairing:
+def _count(connection: "duckdb.DuckDBPyConnection", patience: timedelta) -> Pairing:
     """Count what became of every event; those that have waited for longer than `patience` are overdue."""
     by_signal = _counts(connection, "SELECT signal, count(*) FROM triples GROUP BY signal ORDER BY signal")
     events = _counts(connection, "SELECT outcome, count(*) FROM outcomes GROUP BY outcome")
@@ -442,5 +468,5 @@ _WITHOUT_PAIR: Final = """
 """
 
 
-def _counts(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, int]:
+def _counts(connection: "duckdb.DuckDBPyConnection", query: str) -> dict[str, int]:
     return dict(connection.execute(query).fetchall())

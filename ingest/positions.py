@@ -13,6 +13,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import pyarrow as pa
+
 from ingest.decoding import Line
 from ingest.scan import LogFile, digest, name_of
 from ingest.schema import content_id
@@ -57,6 +59,22 @@ class Position:
         self.read_to = row
 
 
+_COLUMNS: Final = (
+    "ingest_time",
+    "read_to",
+    "read_from",
+    "source",
+    "path",
+    "file_id",
+    "head",
+    "tail",
+    "tail_bytes",
+    "stored_bytes",
+    "stored_mtime_ns",
+)
+"""What is read of `files`; in the order of the first three."""
+
+
 class Positions:
     """Every file that the lake has rows of."""
 
@@ -69,14 +87,12 @@ class Positions:
     def load(cls, lake: "Lake", root: Path) -> "Positions":
         """Return the positions as of the lake's last commit to `files`, in the workspace at `root`."""
         positions = cls(root)
-        with lake.database() as connection:
-            lake.view(connection, "files")
-            rows = connection.execute(
-                # A piece that is only a torn line begins and ends where the one before it ended.
-                "SELECT source, path, file_id, head, tail, tail_bytes, read_to, stored_bytes, stored_mtime_ns "
-                "FROM files ORDER BY ingest_time, read_to, read_from"
-            ).fetchall()
-        for source, path, file_id, head, tail, tail_bytes, read_to, stored_bytes, mtime_ns in rows:
+        found = lake.read("files", _COLUMNS)
+        times = found["ingest_time"].cast(pa.int64())
+        columns = (column.to_pylist() for column in (times, *found.columns[1:]))
+        # A piece that is only a torn line begins and ends where the one before it ended.
+        for row in sorted(zip(*columns, strict=True), key=lambda row: row[:3]):
+            read_to, source, path, file_id, head, tail, tail_bytes, stored_bytes, mtime_ns = (row[1], *row[3:])
             known = positions._by_head.setdefault((source, head), {})
             known[file_id] = Position(file_id, head, read_to, tail, tail_bytes, committed=read_to)
             positions._stored[source, path] = None if stored_bytes is None else (stored_bytes, mtime_ns)

@@ -10,15 +10,17 @@ parent never comes keeps its status, and is part of no triple.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import duckdb
 import pyarrow as pa
 
 from ingest import schema
 from ingest.lake import Lake
 from ingest.numbering import Numbering
 from ingest.schema import content_id, interaction_id, messages_hash
+
+if TYPE_CHECKING:
+    import duckdb
 
 _CHILDREN: Final = """
     SELECT child.* FROM interactions AS child JOIN family ON child.interaction_id = family.child
@@ -32,13 +34,13 @@ _PARENTS: Final = """
 
 def complete(lake: Lake) -> tuple[int, int]:
     """Complete every prompt that can be; return how many were, and how many still wait for their parent."""
+    if "awaits_parent" not in lake.read("interactions", ["status"])["status"].unique().to_pylist():
+        return 0, 0
     with lake.database() as connection:
         lake.view(connection, "interactions")
         waiting = connection.execute(
             "SELECT interaction_id, source, parent_id FROM interactions WHERE status = 'awaits_parent'"
         ).fetchall()
-        if not waiting:
-            return 0, 0
         children: dict[str, list[str]] = {}
         for child, source, parent_id in waiting:
             children.setdefault(interaction_id(source, parent_id), []).append(child)
@@ -48,7 +50,7 @@ def complete(lake: Lake) -> tuple[int, int]:
     return len(completed), len(waiting) - len(completed)
 
 
-def _completed(connection: duckdb.DuckDBPyConnection, children: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+def _completed(connection: "duckdb.DuckDBPyConnection", children: Mapping[str, list[str]]) -> list[dict[str, Any]]:
     """Return the rows whose prompt is whole now; `children` is interaction_id of the parent -> of those that wait."""
     pairs = [(parent, child) for parent, waiting in children.items() for child in waiting]
     family = pa.table({"parent": [p for p, _ in pairs], "child": [c for _, c in pairs]})
