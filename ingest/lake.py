@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from ingest import schema
 from ingest.errors import ContractError, LakeBusyError, LakeError
@@ -311,6 +311,9 @@ class Lake:
         try:
             delta = DeltaTable(str(path))
         except DeltaError as error:
+            # Killed while it made the table: the log has no entry yet, and nothing was written.
+            if isinstance(error, TableNotFoundError) and not any(path.glob("*.parquet")):
+                return None
             raise LakeError(f"{path} is not a readable Delta table: {error}. Restore it from a backup.") from error
         _check_stored(path, delta.schema(), _contract(table))
         return delta

@@ -135,6 +135,21 @@ def test_unknown_tables_and_broken_ones_are_named(lake: Lake) -> None:
         lake.files("feedback")
 
 
+def test_a_table_that_a_killed_run_had_begun_to_make_is_none(lake: Lake) -> None:
+    """Found by a kill. A log that is lost is another matter: there are rows that it spoke of."""
+    log = lake.path / "feedback" / "_delta_log"
+    log.mkdir(parents=True)
+    (log / "00000000000000000000.json#1").write_text('{"protocol"')
+    assert (lake.files("feedback"), lake.version("feedback"), lake.cursor("feedback", "f")) == ([], None, 0)
+    lake.append("feedback", FEEDBACK.empty_table(), {"f": 7})
+    assert (lake.version("feedback"), lake.cursor("feedback", "f")) == (1, 7)
+    (log / "00000000000000000000.json").unlink()
+    (log / "00000000000000000001.json").unlink()
+    (log.parent / "part-00000.parquet").touch()
+    with pytest.raises(LakeError, match="not a readable Delta table"):
+        lake.files("feedback")
+
+
 def test_a_path_that_deltalake_would_mistake_is_refused(tmp_path: Path) -> None:
     for name in ("100%20sure", "a[1]"):
         with pytest.raises(LakeError, match="holds one of"):
