@@ -90,15 +90,20 @@ def replay(given: argparse.Namespace) -> None:
 
 
 def status(given: argparse.Namespace) -> None:
-    """Show, for each source, what all runs so far have read and what waits."""
+    """Show what was read from where, how far behind it is, and what is missing."""
+    from datetime import UTC, datetime
+
     from ingest import settings
-    from ingest.account import workspace_status, workspace_table
+    from ingest.errors import GapError
     from ingest.lake import Lake
+    from ingest.status import tables, workspace_status
 
     workspace = settings.load(given.config)
-    found = workspace_status(workspace, Lake(workspace.lake))
-    _console().print(workspace_table(found))
+    found = workspace_status(workspace, Lake(workspace.lake), datetime.now(UTC))
+    _console().print(tables(found))
     _print_data(found)
+    if given.check and found["gaps"]:
+        raise GapError(f"{len(found['gaps'])} gaps. docs/completeness.md says what each kind means and what to do.")
 
 
 def explain(given: argparse.Namespace) -> None:
@@ -169,7 +174,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="wait so long for another run that holds the lake; default 0: say so and end with 5",
     )
-    _add(commands, status)
+    command = _add(commands, status)
+    command.add_argument("--check", action="store_true", help="end with 14 where anything is missing")
     explaining = _add(commands, explain)
     explaining.add_argument("id", metavar="ID", help="triple_id, unpaired_id or feedback_id")
     collecting = _add(commands, collect, config=False)

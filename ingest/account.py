@@ -11,31 +11,16 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from ingest import consent
-from ingest.lake import Lake
 from ingest.outcomes import Tally
 from ingest.pairing import Pairing
 from ingest.replay import Replayed
-from ingest.run import Summary, unread
-from ingest.settings import Settings
+from ingest.run import Summary
 
 COUNTS: Final = ("lines", "records", "interactions", "feedback", "quarantined", "skipped")
 SHOWN_FILES: Final = 40
 """More files than that are one row of the table."""
 
-_BY_SOURCE: Final = """
-    SELECT source, count(DISTINCT file_id) AS files, sum(lines)::BIGINT AS lines, sum(records)::BIGINT AS records,
-        sum(interactions)::BIGINT AS interactions, sum(feedback)::BIGINT AS feedback,
-        sum(quarantined)::BIGINT AS quarantined, sum(skipped)::BIGINT AS skipped
-    FROM files GROUP BY source ORDER BY source
-"""
 _PAIRING_COUNTS: Final = ("no_pair", "no_pair_by_reason", "comparisons_left_out", "suspicious_events")
-
-_BY_REASON: Final = """
-    SELECT source, reason, sum(entries[reason])::BIGINT
-    FROM (SELECT source, {column} AS entries, unnest(map_keys({column})) AS reason FROM files)
-    GROUP BY source, reason HAVING sum(entries[reason]) <> 0 ORDER BY source, reason
-"""
 
 
 def summary_json(summary: Summary) -> dict[str, Any]:
@@ -107,7 +92,9 @@ def summary_table(summary: Summary) -> Table:
     """Return one row per file that had something new, and the totals, which must add up."""
     totals = summary.totals()
     sides = " + ".join(str(totals[name]) for name in COUNTS[2:])
-    reasons = _reasons(quarantined=summary.quarantined(), skipped=summary.skipped(), redacted=summary.redactions())
+    reasons = reason_lines(
+        quarantined=summary.quarantined(), skipped=summary.skipped(), redacted=summary.redactions()
+    )
     equation = f"records = interactions + feedback + quarantined + skipped: {totals['records']} = {sides}"
     table = Table(
         title=Text(f"ingest run {summary.run_id}"),
@@ -136,7 +123,7 @@ def _add_row(table: Table, name: str, tallies: list[Tally], pending: int) -> Non
     table.add_row(Text(name), *(str(counts[column]) for column in COUNTS), str(pending))
 
 
-def _reasons(**kinds: Mapping[str, int]) -> list[str]:
+def reason_lines(**kinds: Mapping[str, int]) -> list[str]:
     """Return one line per kind that is there: "quarantined: not_json 3, torn 1"."""
     return [
         f"{kind}: " + ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
@@ -171,7 +158,7 @@ def replay_table(done: Replayed) -> Table:
     sides = f"{done.read.total()} + {done.still.total()} + {done.lost.total()}"
     notes = [f"chosen = read + still quarantined + not reachable: {done.before} = {sides}"]
     notes += [f"now rows: {done.interactions} interactions, {done.feedback} feedback"] if done.read else []
-    notes += _reasons(skipped=done.skipped)
+    notes += reason_lines(skipped=done.skipped)
     notes += [f"not reachable: {LOST[reason]} {n}" for reason, n in sorted(done.lost.items())]
     notes += [f"waits: {what} {n}" for what, n in sorted(done.waits.items())]
     notes += [f"quarantined as {old}, now {new}: {n}" for (old, new), n in sorted(done.changed.items())]
@@ -198,45 +185,3 @@ LOST: Final = {
     "run_unfinished": "a run was killed while it read the file: the next run comes first",
 }
 """Why a line cannot be read again -> what to tell."""
-
-
-def workspace_status(settings: Settings, lake: Lake) -> dict[str, Any]:
-    """Return the counts of all runs so far, by source, and the bytes that no run has read."""
-    with lake.database() as connection:
-        lake.view(connection, "files")
-        found = connection.execute(_BY_SOURCE)
-        names = [column[0] for column in found.description]
-        sources = {row[0]: dict(zip(names[1:], row[1:], strict=True)) for row in found.fetchall()}
-        for name in ("quarantined_by_reason", "skipped_by_reason"):
-            for entry in sources.values():
-                entry[name] = {}
-            for source, reason, count in connection.execute(_BY_REASON.format(column=name)).fetchall():
-                sources[source][name][reason] = count
-    return {
-        "lake": str(lake.path),
-        "sources": sources,
-        "consent": consent.counts(lake, settings.consent),
-        "pending_bytes": dict(unread(settings, lake)),
-    }
-
-
-def workspace_table(status: Mapping[str, Any]) -> Table:
-    """Return one row per source."""
-    reasons = [
-        f"{source}: {line}"
-        for source, counts in status["sources"].items()
-        for line in _reasons(quarantined=counts["quarantined_by_reason"], skipped=counts["skipped_by_reason"])
-    ]
-    unread = f"bytes not read yet: {sum(status['pending_bytes'].values())}"
-    table = Table(
-        title=Text(f"lake {status['lake']}"),
-        caption=Text("\n".join([unread, consent.sentence(status["consent"]), *reasons])),
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-    )
-    table.add_column("source", no_wrap=True)
-    for name in ("files", *COUNTS):
-        table.add_column(name, justify="right", no_wrap=True)
-    for source, counts in status["sources"].items():
-        table.add_row(source, *(str(counts[name]) for name in ("files", *COUNTS)))
-    return table

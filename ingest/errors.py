@@ -6,6 +6,7 @@
     ├── LakeError           the lake cannot be read or written
     │   └── LakeBusyError   another run holds the lake
     ├── QuarantineError     a run put more into quarantine than the settings allow; what it read is in the lake
+    ├── GapError            something is missing from the logs, and `status --check` was to say so
     ├── StoppedError        a signal ended a run early; what it read is in the lake
     ├── RecordError         one record cannot be read; carries a reason code, and ends in quarantine
     ├── RecipeError         a curation recipe is wrong
@@ -59,6 +60,12 @@ class QuarantineError(WinnowError):
     """A run put more into quarantine than [limits] allows. What it read is in the lake, and paired."""
 
     exit_code = 12
+
+
+class GapError(WinnowError):
+    """Something is missing from the logs (`ingest.gaps`), and `status --check` was to say so."""
+
+    exit_code = 14
 
 
 class StoppedError(WinnowError):

@@ -8,7 +8,7 @@ import gc
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -282,24 +282,6 @@ def _close(piece: Tally, recent: deque[Line], file: LogFile) -> None:
     recent.clear()
     piece.read_to = piece.position.read_to
     piece.stored = (file.stored_bytes, file.mtime_ns) if file.complete else None
-
-
-def unread(settings: Settings, lake: Lake) -> Mapping[str, int]:
-    """Return path -> stored bytes that no run has read: of a plain file those behind its position, else all of it."""
-    positions, behind = Positions.load(lake, settings.root), {}
-    for source in settings.sources:
-        for path in find(source.path):
-            try:
-                file = LogFile(path)
-                if file.stored_bytes and not positions.unchanged(source.name, file):
-                    plain = not (file.is_parquet or file.stream.is_archive)
-                    read_to = positions.locate(source.name, file)[1] if plain else 0
-                    behind[file.name] = file.stored_bytes - read_to
-            except FileNotFoundError:  # renamed by a rotation since the glob
-                continue
-            except OSError as error:
-                raise unreadable(path, error) from error
-    return behind
 
 
 def unreadable(path: Path, error: OSError) -> LakeError:

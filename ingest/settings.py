@@ -97,6 +97,19 @@ class Labels(_Strict):
     """Of the hash that decides which response stands left."""
 
 
+class Gaps(_Strict):
+    """What `python -m ingest status` calls a gap (docs/completeness.md)."""
+
+    odds: Annotated[float, Field(gt=1)] = 100_000.0
+    """A silence is a gap where its chance, in the source's usual week, is one in so many or less."""
+    quiet_factor: Annotated[float, Field(gt=0)] = 3.0
+    """A source is quiet only after so many of its longest usual silences."""
+    days: Annotated[int, Field(ge=3)] = 84
+    """Days before the newest row that are looked at, and that say what is usual."""
+    orphan_hours: Annotated[int, Field(ge=0)] = 24
+    """So long, once read, feedback may wait for its response, and a prompt for its earlier turns."""
+
+
 class Train(_Strict):
     """Defaults of `python -m train.dpo`."""
 
@@ -122,6 +135,7 @@ class Settings(_Strict):
     limits: Limits = Limits()
     pairing: PairingPolicy = PairingPolicy()
     labels: Labels = Labels()
+    gaps: Gaps = Gaps()
     train: Train = Train()
 
     @property

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ingest import account
+from ingest.account import COUNTS
+from ingest.status import tables
 
 
 @pytest.fixture
@@ -62,17 +63,19 @@ def test_run_and_status(workspace: Any, ingest: Any, interaction: Any, log: Any)
     assert (again["records"], again["pending_bytes"]) == (0, 7)
     status = ingest("status")
     assert "not_json 1" in status.stderr
-    assert json.loads(status.stdout) == {
-        "lake": str(workspace.settings.lake),
-        "sources": {
-            "app": {
-                "files": 1, "lines": 3, "records": 3, "interactions": 1, "feedback": 0, "quarantined": 1, "skipped": 1,
-                "quarantined_by_reason": {"not_json": 1}, "skipped_by_reason": {"duplicate": 1},
-            },
-        },
-        "consent": {"allowed": 0, "not_allowed": 0, "unknown": 1, "by_value": {}},
-        "pending_bytes": {str(workspace.logs / "a.jsonl"): 7},
+    found = json.loads(status.stdout)
+    assert found["consent"] == {"allowed": 0, "not_allowed": 0, "unknown": 1, "by_value": {}}
+    assert (found["lake"], found["gaps"]) == (str(workspace.settings.lake), [])
+    assert found["pending_bytes"] == {str(workspace.logs / "a.jsonl"): 7}
+    app = found["sources"]["app"]
+    expected = {
+        "files": 1, "lines": 3, "records": 3, "interactions": 1, "feedback": 0, "quarantined": 1, "skipped": 1,
+        "quarantined_by_reason": {"not_json": 1}, "skipped_by_reason": {"duplicate": 1},
+        "newest_event": "2026-10-01T08:15:30.123456+00:00", "rows_per_day": {"2026-10-01": 1},
     }  # fmt: skip
+    assert {name: app[name] for name in expected} == expected
+    assert (app["last_new"]["run_id"], app["unread"]["files"], app["unread"]["bytes"]) == (run_id, 1, 7)
+    assert app["unread"]["oldest"]["path"] == app["newest_file"]["path"] == str(workspace.logs / "a.jsonl")
 
 
 def test_a_source_without_files_is_said(ingest: Any) -> None:
@@ -107,12 +110,15 @@ def test_names_that_look_like_markup_are_shown_as_they_are(
 
 
 def test_the_account_of_names_that_look_like_markup() -> None:
-    counts = dict.fromkeys(("files", *account.COUNTS), 1)
-    sources = {"app": counts | {"quarantined_by_reason": {"[/x]": 1}, "skipped_by_reason": {}}}
+    counts = dict.fromkeys(("files", *COUNTS), 1) | {"quarantined_by_reason": {"[/x]": 1}, "skipped_by_reason": {}}
+    ages = dict.fromkeys(("lag_seconds", "newest_file", "last_new"))
+    fresh = ages | {"unread": {"files": 0, "bytes": 0, "oldest": None}, "rows_per_day": {}}
+    lost = {"source": "app", "kind": "missing_file", "count": 1, "start": "3", "end": "3", "detail": "[/y]{}"}
     console = Console(width=160, file=io.StringIO())  # markup on: the table itself holds no markup
     consent = {"allowed": 0, "not_allowed": 1, "unknown": 0, "by_value": {"[/x]": 1}}
-    status = {"lake": "/[/x]", "sources": sources, "consent": consent, "pending_bytes": {}}
-    console.print(account.workspace_table(status))
+    status = {"lake": "/[/x]", "sources": {"app": counts | fresh}, "consent": consent, "gaps": [lost]}
+    console.print(tables(status))
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert "lake /[/x]" in printed
     assert "app: quarantined: [/x] 1" in printed
+    assert "[/y]{}" in printed
