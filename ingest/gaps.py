@@ -16,7 +16,7 @@ Reads columns of the lake, never a text. A gap is one of:
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -139,10 +139,12 @@ def _of_time(source: str, seen: Timed, limits: Gaps, now: datetime, unread: set[
         yield _window("missing_window", source, window, seen)
     this_hour = int(now.timestamp()) // HOUR
     silent = recent.silence(this_hour)
+    # A source whose week is not known yet is judged by its silences alone; its count of missing rows is 0.
     long = this_hour - newest > limits.quiet_factor * recent.longest_usual_silence()
     unusual = silent.log_odds >= math.log(limits.odds) if recent.is_known else len(seen.rows) > 1
     if long and unusual and source not in unread:
-        yield _window("quiet", source, silent, seen)
+        usual = f"{this_hour - newest} h silent, {recent.longest_usual_silence()} h are usual"
+        yield replace(_window("quiet", source, silent, seen), detail=usual)
 
 
 def _window(kind: str, source: str, window: Window, seen: Timed) -> Gap:

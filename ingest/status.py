@@ -224,9 +224,9 @@ def _gaps(found: Sequence[Mapping[str, Any]]) -> Table:
         starts = [gap["start"] for gap in several if "start" in gap]
         ends = [gap["end"] for gap in several if "end" in gap]
         count = sum(gap["count"] for gap in several)
-        about = "about " if kind in ("missing_window", "quiet") else ""
+        amount = f"about {count:,} rows" if kind in ("missing_window", "quiet") else f"{count:,}"
         table.add_row(
-            Text(source), gaps.KINDS[kind], f"{about}{count:,}",
+            Text(source), gaps.KINDS[kind], amount if count else "",
             _short(min(starts, default="")), _short(max(ends, default="")), Text(detail),
         )  # fmt: skip
     return table
