@@ -92,9 +92,7 @@ def summary_table(summary: Summary) -> Table:
     """Return one row per file that had something new, and the totals, which must add up."""
     totals = summary.totals()
     sides = " + ".join(str(totals[name]) for name in COUNTS[2:])
-    reasons = reason_lines(
-        quarantined=summary.quarantined(), skipped=summary.skipped(), redacted=summary.redactions()
-    )
+    reasons = reason_lines(quarantined=summary.quarantined(), skipped=summary.skipped(), redacted=summary.redactions())
     equation = f"records = interactions + feedback + quarantined + skipped: {totals['records']} = {sides}"
     table = Table(
         title=Text(f"ingest run {summary.run_id}"),
