@@ -542,7 +542,7 @@ PINNED = {
     "edit@v2": "0c3dc1ea7248",
     "sibling_thumbs@v1": "9282927c35d3",
     "rating@v1": "413a0cbeaf5c",
-    "rank@v1": "2c350c4009fd",
+    "rank@v1": "e8228077ce11",
     "regenerate@v1": "4b01b6060170",
     "lone_thumb@v1": "751caf22b9d5",
 }

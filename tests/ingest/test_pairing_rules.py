@@ -104,10 +104,9 @@ def test_ratings_on_two_scales_do_not_compare(tmp_path: Path) -> None:
     ids=["every place", "two places", "more places than there are"],
 )
 def test_rank(distance: int, expected: set[tuple[str, str]], tmp_path: Path) -> None:
-    """The order a, b, c comes as two events: a above b and c, b above c."""
+    """One event holds the whole order: a, b, c."""
     world = siblings("a", "b", "c")
     world.say("1", "rank", "a", "b", "c")
-    world.say("2", "rank", "b", "c")
     result, triples = paired(world, tmp_path, rank_distance=distance)
     assert pairs(triples) == expected
     assert {(t["margin"], t["strength"]) for t in triples} <= {(None, "medium")}
@@ -218,8 +217,7 @@ def test_a_weight_of_no_rule_is_refused(tmp_path: Path) -> None:
 def test_a_cap_of_a_prompt_leaves_pairs_out_and_counts_them(tmp_path: Path) -> None:
     """Of a ranking of five, ten pairs, three stay; another prompt has its own cap; another rule, too."""
     world = siblings("a", "b", "c", "d", "e")
-    for i, name in enumerate("abcd"):
-        world.say(name, "rank", name, *"abcde"[i + 1 :])
+    world.say("order", "rank", "a", *"bcde")
     world.serve("x", "X", prompt="p")
     world.serve("y", "Y", prompt="p")
     world.say("xy", "rank", "x", "y")
