@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,11 +18,13 @@ import pytest
 from ingest import pairing
 from ingest.errors import RecordError, SettingsError
 from ingest.lake import Lake
+from ingest.pseudonyms import Pseudonyms
 from ingest.readers.reading import Reading
 from ingest.readers.trl_preference import TRLPreference
 from ingest.readers.winnow import Winnow
 from ingest.replay import NOTE, Replayed, replay
 from ingest.rereading import Chosen
+from ingest.subjects import Subjects
 from tests.ingest.conftest import Workspace
 
 Make = Callable[..., dict[str, Any]]
@@ -352,3 +355,48 @@ def test_the_command(workspace: Workspace, interaction: Make, log: Log) -> None:
     assert "chosen = read + still quarantined + not reachable: 1 = 0 + 1 + 0" in done.stderr
     wrong = subprocess.run([*command, "--source", "none"], check=False, capture_output=True, text=True)
     assert (wrong.returncode, wrong.stdout) == (2, "")
+
+
+def test_real_kills_change_nothing(workspace: Workspace, interaction: Make, log: Log, tmp_path: Path) -> None:
+    """60 lines are too long until the limit is raised; kill -9 as commits appear, four times, then one whole replay."""
+    records = [interaction(i, answer="x" * (200 if i % 2 else 3_000)) for i in range(120)]
+    (workspace.logs / "a.jsonl").write_bytes(log(*records))
+    workspace.limited(line_bytes=1_000)
+    assert workspace.run().quarantined() == {"oversized": 60}
+    config = workspace.root / "winnow.toml"
+    config.write_text(
+        'lake = "lake"\n[[sources]]\nname = "app"\npath = "logs/*"\n[limits]\ncommit_bytes = 40000\n'
+        '[labels]\nurl = "sqlite:///labels.db"\n'
+    )
+    command = [sys.executable, "-m", "ingest", "replay", "--config", str(config)]
+    kills = 0
+    for kill in range(4):
+        before = sum(1 for _ in workspace.settings.lake.rglob("*.parquet"))
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None:
+            if sum(1 for _ in workspace.settings.lake.rglob("*.parquet")) > before + kill:
+                os.kill(process.pid, signal.SIGKILL)
+                break
+            time.sleep(0.002)
+        kills += process.wait() == -signal.SIGKILL
+    assert kills >= 2
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(books(workspace).values()) == [120, 120, 120, 0, 0, 0]
+    assert not (workspace.settings.lake / NOTE).exists()
+    assert workspace.run().totals()["records"] == 0
+
+
+def test_a_line_of_an_erased_user_leaves_quarantine_and_gives_no_row(
+    workspace: Workspace, interaction: Make, log: Log, broken: Callable[[], None]
+) -> None:
+    (workspace.logs / "a.jsonl").write_bytes(log(interaction(1, user_id="u-2"), interaction(2, arm="b")))
+    workspace.run()
+    pseudonyms = Pseudonyms(workspace.settings.pseudonym_key)
+    ledger = Subjects(workspace.settings.subjects, pseudonyms)
+    ledger.erased.users.add(pseudonyms.of("u-017") or "")
+    ledger.save("erasure-1")
+    broken()
+    done = again(workspace)
+    assert (done.read, done.interactions, done.skipped) == ({"bad_value": 1}, 0, {"erased": 1})
+    assert workspace.rows("interactions", "source_id") == ["int-1"]
