@@ -7,7 +7,7 @@ plans of `phonenumbers`. Gates are as in `ingest.credentials`.
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 from ingest.credentials import APART, START, Span
@@ -83,6 +83,8 @@ REGIONS: Final = (
     *("MY", "TH", "VN", "ID", "PH", "AU", "NZ", "BR", "AR", "MX", "CL", "CO"),
 )
 """Whose numbers are known as people write them at home."""
+_REWRITING: Final = ("AR", "BR", "MX")
+"""Where digits are put in or left out at home."""
 _CUES: Final = (
     "phone|Phone|PHONE|tel|Tel|TEL|mobile|Mobile|MOBILE|cell|Cell|hatsapp|hatsApp|call|Call|text|Text|sms|SMS|ring|Ring"
     "|reach|Reach|dial|Dial|telephone|Telephone|telefon|Telefon|Handy|mobil|Mobil|Rufnummer|téléphone|Téléphone"
@@ -283,6 +285,16 @@ def _standing_apart(
             position = found.start() + 1
 
 
+@cache
+def _plans() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Return each region and the form of its numbers without their trunk prefix: most are ruled out by it at once."""
+    import phonenumbers
+
+    plans = ((region, phonenumbers.PhoneMetadata.metadata_for_region(region)) for region in REGIONS)
+    described = ((region, plan.general_desc) for region, plan in plans if plan)
+    return tuple((region, re.compile(str(plan.national_number_pattern))) for region, plan in described if plan)
+
+
 def _plain(number: str) -> str:
     return re.sub("[\xa0\u202f]", " ", number)
 
@@ -320,7 +332,10 @@ def _is_national(number: str) -> bool:
 
     if _DATE.match(number) or number.isdigit():
         return False
-    for region in REGIONS:
+    digits = re.sub("[^0-9]", "", number)
+    for region, plan in _plans():
+        if region not in _REWRITING and not (plan.fullmatch(digits) or plan.fullmatch(digits[1:])):
+            continue
         try:
             if phonenumbers.is_valid_number(phonenumbers.parse(_plain(number), region)):
                 return True
