@@ -262,7 +262,7 @@ def test_a_file_that_winnow_did_not_write_is_found_and_named(filled: Any) -> Non
     assert proof and proof.hits == {}
 
 
-KILLS = 8
+KILLS = 7
 
 
 def test_killed_anywhere_and_run_again(filled: Any, without_ann: dict[str, Any], tmp_path_factory: Any) -> None:
@@ -311,7 +311,7 @@ SERVED = st.tuples(ACTORS, st.sampled_from([None, "c-1", "c-2", "c-3"]), st.samp
 RATED = st.tuples(ACTORS, st.integers(0, 7), st.sampled_from([1, -1]))
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(served=st.lists(SERVED, min_size=1, max_size=8), rated=st.lists(RATED, max_size=6))
 def test_an_erasure_equals_logs_without_the_user(
     workspace: Any, interaction: Make, thumb: Make, log: Log, tmp_path_factory: Any, served: Any, rated: Any
