@@ -5,7 +5,7 @@ Reads the lake's `files`; the equation records = interactions + feedback + quara
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -13,8 +13,10 @@ from rich.text import Text
 
 from ingest.outcomes import Tally
 from ingest.pairing import Pairing
-from ingest.replay import Replayed
 from ingest.run import Summary
+
+if TYPE_CHECKING:
+    from ingest.replay import Replayed  # runs need none of replay
 
 COUNTS: Final = ("lines", "records", "interactions", "feedback", "quarantined", "skipped")
 SHOWN_FILES: Final = 40
@@ -38,7 +40,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "pending_bytes": sum(summary.pending.values()),
         "awaiting_parent": None if summary.paired is None else summary.awaiting_parent,
         **_pairing_json(summary.paired),
-        "consent": {**summary.consent, "withdrawn": summary.withdrawn},
+        "consent": None if summary.paired is None else {**summary.consent, "withdrawn": summary.withdrawn},
         **({"erasure": summary.erasure.summary()} if summary.erasure else {}),
         "seconds": summary.seconds,
     }
@@ -130,7 +132,7 @@ def reason_lines(**kinds: Mapping[str, int]) -> list[str]:
     ]
 
 
-def replay_json(done: Replayed) -> dict[str, Any]:
+def replay_json(done: "Replayed") -> dict[str, Any]:
     """Return what `python -m ingest replay` prints on stdout."""
     return {
         "run_id": done.run_id,
@@ -151,7 +153,7 @@ def replay_json(done: Replayed) -> dict[str, Any]:
     }
 
 
-def replay_table(done: Replayed) -> Table:
+def replay_table(done: "Replayed") -> Table:
     """Return one row per reason, and the totals, which must add up."""
     sides = f"{done.read.total()} + {done.still.total()} + {done.lost.total()}"
     notes = [f"chosen = read + still quarantined + not reachable: {done.before} = {sides}"]

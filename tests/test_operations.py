@@ -201,6 +201,7 @@ def test_the_line_for_monitors_has_the_fields_of_the_page_and_adds_up(home: Path
     for part in ("quarantined", "skipped"):
         assert summary[part] == sum(summary[f"{part}_by_reason"].values())
     assert summary["triples"]["total"] == sum(summary["triples"]["by_signal"].values())
+    assert summary["interactions"] == sum(summary["consent"][n] for n in ("allowed", "not_allowed", "unknown"))
     events = summary["events"]
     waiting = summary["orphans"] + sum(summary["no_pair"].values())
     assert events["total"] == events["paired"] + events["unpaired"] + waiting
