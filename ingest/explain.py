@@ -17,7 +17,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from ingest import labels, pairing, redact, schema
+from ingest import labels, redact, rulebook, schema
 from ingest.errors import SettingsError
 from ingest.globs import find
 from ingest.lake import Lake
@@ -174,7 +174,7 @@ def _outcome(row: Mapping[str, Any], outcome: Mapping[str, Any] | None) -> dict[
 
 def _rule(name: str, version: int) -> dict[str, Any]:
     """Describe the rule as it is now; `version` is the one that made the row."""
-    rule = next(rule for rule in (*pairing.RULES, pairing.LONE) if rule.name == name)
+    rule = next(rule for rule in (*rulebook.RULES, rulebook.LONE) if rule.name == name)
     return {
         "name": name,
         "version": version,

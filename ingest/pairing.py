@@ -10,7 +10,6 @@ A pair depends on the interactions of one prompt and on the events about them. S
 something new is about (`ingest.changes`, rules/touched.sql), and of them only rows that differ are written.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -21,47 +20,18 @@ import pyarrow as pa
 
 from ingest import numbering, schema
 from ingest.changes import READ, WRITTEN, Changes, since_last_pairing, versions
-from ingest.errors import ContractError, SettingsError
+from ingest.errors import SettingsError
 from ingest.lake import SCHEMAS, Lake
+from ingest.rulebook import LONE, RULES, STEPS
 from ingest.schema import content_id
 from ingest.settings import PairingPolicy
+from ingest.sql_functions import add_functions
 
 if TYPE_CHECKING:
     import duckdb
 
 BATCH_ROWS: Final = 4096
 TABLES: Final = (*READ, *WRITTEN, "outcomes")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How one signal becomes triples, or unpaired rows."""
-
-    name: str
-    """snake_case; the file's name, and part of every triple_id made by it."""
-    version: int
-    """Raised whenever the same events pair differently."""
-    signal: str
-    """The feedback it reads."""
-    strength: str
-    """"strong", "medium" or "weak": how far to trust it (docs/signals.md)."""
-    meaning: str
-    """One sentence that an annotator can read."""
-    sql: str
-    """The SELECT over `events`, `served` and `interactions`."""
-
-
-def _sql(name: str) -> str:
-    return (resources.files("ingest") / "rules" / f"{name}.sql").read_text(encoding="utf-8")
-
-
-def _rule(name: str) -> Rule:
-    """Return the rule of one file; the first lines of its header are its fields."""
-    sql = _sql(name)
-    header = dict(line.removeprefix("-- ").split(": ", 1) for line in sql.splitlines()[:5])
-    if header.get("rule") != name or set(header) != {"rule", "version", "signal", "strength", "meaning"}:
-        raise ContractError(f"rules/{name}.sql begins with {sorted(header)}. Begin it as the other rules do.")
-    return Rule(name, int(header["version"]), header["signal"], header["strength"], header["meaning"], sql)
 
 
 _NUMBERED: Final = pa.schema(
@@ -74,30 +44,6 @@ _NUMBERED: Final = pa.schema(
     ]
 )
 _NUMBERED_TEXTS: Final = pa.schema([("response_hash", pa.string()), ("response", schema.MESSAGES)])
-
-RULES: Final = tuple(
-    _rule(name) for name in ("choice", "label", "edit", "sibling_thumbs", "rating", "rank", "regenerate")
-)
-"""The rules that make triples."""
-LONE: Final = _rule("lone_thumb")
-"""The rule that makes unpaired rows of what no triple uses."""
-
-STEPS: Final = {
-    name: _sql(name)
-    for name in (
-        "counted",
-        "suspicion",
-        "touched",
-        "events",
-        "placeholders",
-        "triples",
-        "triple_texts",
-        "unpaired",
-        "unpaired_texts",
-        "outcome",
-    )
-}
-"""The statements around the rules, in the order in which they run."""
 
 _BLANKS: Final = tuple(
     schema.messages_hash([{"role": "assistant", "content": content, **calls}])
@@ -199,7 +145,7 @@ def build(lake: Lake, run_id: str, policy: PairingPolicy | None = None) -> Pairi
     if changes.nothing:
         return count(lake, policy)
     with lake.database(run_id) as connection:
-        _add_functions(connection)
+        add_functions(connection)
         for table in TABLES:
             lake.view(connection, table)
         _set_out(connection, policy)
@@ -226,10 +172,12 @@ def check(policy: PairingPolicy) -> None:
 
 
 def fingerprint(policy: PairingPolicy) -> int:
-    """Return a number that changes with every setting, rule and statement by which pairs are made."""
+    """Return a number that changes with every setting, rule, statement and function by which pairs are made."""
     rules = [rule.sql for rule in (*RULES, LONE)]
     settings = policy.model_dump(exclude={"orphan_days"})
-    made_of = [schema.SCHEMA_VERSION, rules, list(STEPS.values()), settings]
+    functions = ("numbering.py", "sql_functions.py")
+    code = [(resources.files("ingest") / name).read_text(encoding="utf-8") for name in functions]
+    made_of = [schema.SCHEMA_VERSION, rules, list(STEPS.values()), code, settings]
     return int(content_id(made_of).removeprefix("b2:")[:15], 16)
 
 
@@ -244,49 +192,6 @@ def count(lake: Lake, policy: PairingPolicy) -> Pairing:
         for table in TABLES:
             lake.view(connection, table)
         return _count(connection, timedelta(days=policy.orphan_days))
-
-
-def _add_functions(connection: "duckdb.DuckDBPyConnection") -> None:
-    """Make known to the rules' SQL the hashes of `ingest.schema`, and what redaction did to edits."""
-    text = "VARCHAR"
-    connection.create_function("messages_hash", _messages_hash, [text], text)
-    connection.create_function("root_hash", _root_hash, [text], text)
-    connection.create_function("triple_id", schema.triple_id, [text] * 4, text)
-    connection.create_function("numbered_as", _numbered_as, [text] * 3, text)
-    connection.create_function("differing", _differing, [text] * 2, text)
-    connection.create_function("unpaired_id", _unpaired_id, [text] * 2, text)
-
-
-def _messages_hash(messages: str) -> str:
-    return schema.messages_hash(json.loads(messages))
-
-
-def _root_hash(prompt: str) -> str:
-    return schema.prompt_group(json.loads(prompt))
-
-
-def _numbered_as(text: str, own: str, kept: str) -> str:
-    return numbering.numbered_as(text, json.loads(own), json.loads(kept))
-
-
-def _differing(text: str, other: str) -> str:
-    """Return `text` without the beginning and the end that `other` shares with it."""
-    begin = _shared(text, other)
-    text, other = text[begin:], other[begin:]
-    return text[: len(text) - _shared(text[::-1], other[::-1])]
-
-
-def _shared(text: str, other: str) -> int:
-    """Return the length of the common beginning, by bisection: comparing slices is quick, looping over them is not."""
-    low, high = 0, min(len(text), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if text[low:middle] == other[low:middle] else (low, middle - 1)
-    return low
-
-
-def _unpaired_id(interaction: str, signal: str) -> str:
-    return content_id([interaction, signal])
 
 
 def _set_out(connection: "duckdb.DuckDBPyConnection", policy: PairingPolicy) -> None:

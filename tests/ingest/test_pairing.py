@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import pairing, schema
+from ingest import pairing, rulebook, schema
 from ingest.lake import SCHEMAS, Lake
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
@@ -443,7 +443,7 @@ def test_a_killed_runs_spill_is_removed(tmp_path: Path) -> None:
 
 
 def test_rules_are_named_once_and_say_what_they_mean() -> None:
-    rules = (*pairing.RULES, pairing.LONE)
+    rules = (*rulebook.RULES, rulebook.LONE)
     assert len({rule.name for rule in rules}) == len(rules)
     for rule in rules:
         assert rule.signal in schema.SIGNALS
@@ -528,7 +528,7 @@ def test_margins_average_the_same_in_any_order() -> None:
 
 def test_every_rule_is_documented_with_its_version(repository: Path) -> None:
     page = (repository / "docs" / "signals.md").read_text(encoding="utf-8")
-    for rule in (*pairing.RULES, pairing.LONE):
+    for rule in (*rulebook.RULES, rulebook.LONE):
         row = next(line for line in page.splitlines() if f"[`{rule.name}` v" in line)
         assert f"[`{rule.name}` v{rule.version}](#{rule.name})" in row
         assert f"| `{rule.signal}` |" in row
@@ -550,6 +550,6 @@ PINNED = {
 
 def test_a_rule_does_not_change_without_its_version() -> None:
     """Raise the version in the header, then pin the new hash here."""
-    rules = (*pairing.RULES, pairing.LONE)
+    rules = (*rulebook.RULES, rulebook.LONE)
     found = {f"{r.name}@v{r.version}": schema.content_id(r.sql.split("\n", 5)[5])[3:15] for r in rules}
     assert found == PINNED

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import pairing, schema
+from ingest import pairing, schema, sql_functions
 from ingest.errors import SettingsError
 from ingest.lake import Lake
 from ingest.settings import PairingPolicy
@@ -365,6 +365,6 @@ def test_what_two_texts_share_at_both_ends_adds_nothing_to_their_distance(
     levenshtein: Callable[[str, str], int], one: str, other: str, begin: str, end: str
 ) -> None:
     one, other = begin + one + end, begin + other + end
-    parts = pairing._differing(one, other), pairing._differing(other, one)
+    parts = sql_functions.differing(one, other), sql_functions.differing(other, one)
     assert levenshtein(*parts) == levenshtein(one, other)
     assert len(one) - len(parts[0]) == len(other) - len(parts[1]) >= min(len(begin) + len(end), len(one), len(other))

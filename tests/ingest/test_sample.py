@@ -92,6 +92,13 @@ def test_every_rule_makes_exactly_the_triples_of_the_truth(
     assert sorted(events for (events,) in rows) == sorted(expected)
 
 
+def test_no_rule_makes_triples_that_the_truth_does_not_know(
+    lake: duckdb.DuckDBPyConnection, truth: dict[str, Any]
+) -> None:
+    found = lake.execute("SELECT rule, count(*) FROM triples GROUP BY rule").fetchall()
+    assert dict(found) == {rule: pairs["triples"] for rule, pairs in truth["pairs"].items() if rule != "unpaired"}
+
+
 def test_lone_thumbs_are_unpaired_rows(lake: duckdb.DuckDBPyConnection, truth: dict[str, Any]) -> None:
     rows = lake.execute("SELECT count(*) FILTER (label), count(*) FILTER (NOT label) FROM unpaired").fetchall()
     assert dict(zip(("up", "down"), rows[0], strict=True)) == truth["pairs"]["unpaired"]["thumb"]
