@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from ingest.keys import Keys
 from ingest.lake import Lake
 from ingest.outcomes import Tally
 from ingest.readers.reading import Reading
-from ingest.rows import PIECE, Entry, RowBuilder, Rows
+from ingest.rows import PIECE, Entry, Origin, RowBuilder, Rows, raw_text
 from ingest.subjects import REASON, Subjects
 
 Line = tuple[int, int]
@@ -124,6 +125,8 @@ class Batch:
         self._entries: list[Entry] = []
         self._read: list[Entry] = []
         """The lines that were read, as they go to quarantine should the lake hold their ids with other contents."""
+        self._read_elsewhere: list[tuple[Origin, pa.Table]] = []
+        """The same of other processes, as `ingest.workers.LINES`."""
         self._rows: list[Rows] = []
         self._tallies: dict[int, Tally] = {}
         self._interrupted: dict[tuple[str, str], bool] = {}
@@ -140,6 +143,13 @@ class Batch:
         self._chunk_bytes += entry.size
         if self._chunk_bytes >= CHUNK_BYTES:
             self._build()
+
+    def take(self, origin: Origin, rows: Rows, lines: pa.Table, log_bytes: int) -> None:
+        """Take what another process has read; `lines` are its lines as `ingest.workers.LINES`."""
+        self._build()
+        self._rows.append(rows)
+        self._read_elsewhere.append((origin, lines))
+        self.log_bytes += log_bytes
 
     def commit(self) -> list[Tally]:
         """Write everything taken since the last commit, and return what became of it, one tally per piece."""
@@ -173,7 +183,7 @@ class Batch:
         }
         for tally in tallies.values():
             tally.check()
-        self._tallies, self._rows, self._read, self.log_bytes = {}, [], [], 0
+        self._tallies, self._rows, self._read, self._read_elsewhere, self.log_bytes = {}, [], [], [], 0
         return list(tallies.values()), new
 
     def _build(self) -> None:
@@ -193,6 +203,12 @@ class Batch:
         for (piece, _), records in conflicts.records.items():
             tallies[piece].records -= records - 1
         lines = {(e.origin.piece, e.offset): e for e in self._read if (e.origin.piece, e.offset) in conflicts.records}
+        for origin, read in self._read_elsewhere if conflicts.records else ():
+            for row, offset in enumerate(read["offset"].to_pylist()):
+                if (origin.piece, offset) in conflicts.records:
+                    size, reader, raw = (read[name][row].as_py() for name in ("size", "reader", "raw"))
+                    entry = Entry(origin, offset, size, partial(raw_text, raw), reader, ID_CONFLICT)
+                    lines[origin.piece, offset] = entry
         return self.builder.build([lines[line] for line in sorted(lines)]).quarantine
 
     def _admit(self, table: str, rows: pa.Table, tallies: Mapping[int, Tally], conflicts: "Conflicts") -> pa.Table:

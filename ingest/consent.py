@@ -10,14 +10,16 @@ earlier responses becomes what they said, before the next pairing. So does `pyth
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from ingest.lake import Lake
 from ingest.schema import INTERACTION
 from ingest.settings import Consent, Settings, Source
 from ingest.subjects import Subjects, Withdrawal, named
+
+if TYPE_CHECKING:  # processes that only read lines need no database
+    from ingest.lake import Lake
 
 POLICY: Final = "@"
 """Parts the name of a consent and the version of the policy that it refers to."""
@@ -62,12 +64,14 @@ def withdraw(settings: Settings, *, user: str | None = None, pseudonym: str | No
     """
     name, pseudonyms = named(settings, user, pseudonym)
     now = datetime.now(UTC)
+    from ingest.lake import Lake
+
     with Lake(settings.lake).locked(f"withdraw {now:%Y%m%dT%H%M%SZ}"):
         Subjects(settings.subjects, pseudonyms).withdraw(Withdrawal(name, now))
     return {"pseudonym": name, "withdrawn": now.isoformat(timespec="seconds"), "applied_by": "the next ingest run"}
 
 
-def apply(lake: Lake, policy: Consent, withdrawals: Sequence[Withdrawal]) -> int:
+def apply(lake: "Lake", policy: Consent, withdrawals: Sequence[Withdrawal]) -> int:
     """Rewrite the consent of responses that their user took back later; return of how many."""
     said = pa.table(
         {
@@ -94,7 +98,7 @@ def sentence(found: Mapping[str, Any]) -> str:
     )
 
 
-def counts(lake: Lake, policy: Consent, run_id: str | None = None) -> dict[str, Any]:
+def counts(lake: "Lake", policy: Consent, run_id: str | None = None) -> dict[str, Any]:
     """Return responses that may be trained on, may not, and of unknown consent, and how many have which value.
 
     Of one run's responses, or of all.

@@ -47,6 +47,12 @@ class Tally:
     stored: tuple[int, int] | None = None
     """Size and mtime of the file where it was read to its end."""
 
+    def blank(self) -> None:
+        """Count a line that holds nothing."""
+        self.lines += 1
+        self.records += 1
+        self.skipped["blank_line"] += 1
+
     def check(self) -> None:
         """Raise ContractError unless every record is accounted for."""
         counted = self.interactions + self.feedback + self.quarantined.total() + self.skipped.total()

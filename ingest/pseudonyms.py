@@ -22,6 +22,7 @@ class Pseudonyms:
     """Makes pseudonyms with the secret in the file `path`."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._key = _key(path)
         self._of = lru_cache(maxsize=65536)(self._hash)
 

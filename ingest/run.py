@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from ingest import consent, labels, pairing, scan, threads
+from ingest import consent, labels, pairing, scan, threads, workers
 from ingest.batch import Batch
 from ingest.decoding import Line
 from ingest.errors import LakeError, SettingsError
@@ -34,9 +34,6 @@ from ingest.subjects import Subjects
 
 if TYPE_CHECKING:
     from ingest.erase import Erasure
-
-RECENT_LINES: Final = 8
-"""So many last lines of a file are kept, to recognise it by what stands before its position."""
 
 Progress = Callable[[str, int], None]
 """Called with what is being read, and how many stored bytes of all files are done."""
@@ -206,8 +203,13 @@ class _Ingestion:
         age = time.time() - file.mtime_ns / 1e9
         limits = self.settings.limits
         ways = Ways(source.format)
-        piece = self._open(Origin(self._next(), source, position.file_id, file.name, position.head), position, start)
-        recent: deque[Line] = deque(maxlen=RECENT_LINES)
+        piece = self._piece(source, file, position, start)
+        if at := workers.ranges(start, file.stored_bytes) if limits.workers > 1 and file.is_lines() else []:
+            piece, stopped = self._read_body(source, file, piece, at)
+            if stopped:
+                return
+            start = max(start, position.read_to)
+        recent: deque[Line] = deque(maxlen=workers.RECENT_LINES)
         committed = False
         for line in file.lines(start, limits.line_bytes, settled=age >= limits.settle_seconds, shape=ways.shape):
             if committed and self.stopping():
@@ -220,8 +222,7 @@ class _Ingestion:
                 _close(piece, recent, file)
                 self.commit()
                 committed = self.progressed = True
-                origin = Origin(self._next(), source, position.file_id, file.name, position.head)
-                piece = self._open(origin, position, position.read_to)
+                piece = self._piece(source, file, position, position.read_to)
                 self.progress(file.name.rsplit("/", 1)[-1], self.done_bytes + file.stream.stored_read)
         if file.pending:
             self.summary.pending[file.name] = file.pending
@@ -230,12 +231,33 @@ class _Ingestion:
         _close(piece, recent, file)
         self.progressed = self.progressed or piece.lines > 0
 
+    def _read_body(self, source: Source, file: LogFile, piece: Tally, at: list[tuple[int, int]]) -> tuple[Tally, bool]:
+        """Read the ranges `at` of the file in several processes; return the open piece, and whether to stop there."""
+        limits, position = self.settings.limits, piece.position
+        with workers.parts(
+            piece.origin, self.batch.builder, file.path, limits.line_bytes, at, min(limits.workers, len(at))
+        ) as parts:
+            for part in parts:
+                part.add_to(piece)
+                self.batch.take(piece.origin, part.rows(piece.origin.piece), part.lines, part.counts["log_bytes"])
+                if self.batch.log_bytes >= limits.commit_bytes:
+                    _close(piece, deque(), file)
+                    self.commit()
+                    self.progressed = True
+                    piece = self._piece(source, file, position, position.read_to)
+                    self.progress(file.name.rsplit("/", 1)[-1], self.done_bytes + position.read_to)
+                    if self.stopping():
+                        return piece, True
+        return piece, False
+
+    def _piece(self, source: Source, file: LogFile, position: Position, start: int) -> Tally:
+        """Open the next piece of a file."""
+        return self._open(Origin(self._next(), source, position.file_id, file.name, position.head), position, start)
+
     def _take(self, piece: Tally, line: Line, ways: Ways) -> None:
         """Count one line, and hand what is to be stored of it to the batch."""
         if line.is_blank:
-            piece.lines += 1
-            piece.records += 1
-            piece.skipped["blank_line"] += 1
+            piece.blank()
             return
         self._add(piece, read_line(piece.origin, line, ways))
 

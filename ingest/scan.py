@@ -132,6 +132,10 @@ class LogFile:
             return (span for span in _SPLIT[opening](self.stream.blocks(), line_bytes) if span.start >= start)
         return lines(self.stream.blocks(start), start, line_bytes)
 
+    def is_lines(self) -> bool:
+        """Return whether any byte of the file can be read without those before it, and its records are lines."""
+        return not (self.is_parquet or self.stream.is_archive or self.delimiter or self._opening())
+
     def _opening(self) -> bytes:
         """Return the bracket that a file begins with whose records are no lines, else nothing: its name says JSON.
 
