@@ -3,8 +3,9 @@
 python -m bench
 """
 
-from bench import collector, ingest, logger
+from bench import collector, ingest, logger, pairing
 
 ingest.main()
 logger.main()
 collector.main()
+pairing.main()
