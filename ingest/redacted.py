@@ -46,8 +46,8 @@ def interactions(
 
     `fresh` makes the placeholders of a row, `pseudonym` an id as it is stored.
     """
-    texts, settings = _suspect_texts(found), _suspect_values(found, SETTINGS)
-    names = _suspect_values(found, (*IDS, *NAMES))
+    texts, suspects = _suspects(found)
+    settings, names = _rows_with(suspects, found, SETTINGS), _rows_with(suspects, found, (*IDS, *NAMES))
     redacted = Redacted(list(found), {}, {})
     for row in sorted(texts.keys() | names.keys() | settings.keys()):
         placeholders = fresh(row)
@@ -63,8 +63,11 @@ def interactions(
     return redacted
 
 
-def _suspect_texts(found: Sequence[Interaction]) -> dict[int, set[str]]:
-    """Return row -> texts of its messages, by a user or a model, that may hold something to redact."""
+def _suspects(found: Sequence[Interaction]) -> tuple[dict[int, set[str]], set[str]]:
+    """Return row -> texts of its messages that may hold something to redact, and the values of other fields that may.
+
+    One pass over everything, because each has its price; of equal values one is looked at.
+    """
     messages = [message for one in found for part in (one.prompt, one.response) for message in part]
     owner = [row for row, one in enumerate(found) for _ in range(len(one.prompt) + len(one.response))]
     texts: list[str] = []
@@ -73,20 +76,20 @@ def _suspect_texts(found: Sequence[Interaction]) -> dict[int, set[str]]:
         column = [message[key] for message in messages]
         texts += filter(None, column)
         owners += compress(owner, column)
+    values = {getattr(one, name) for name in (*SETTINGS, *IDS, *NAMES) for one in found}
+    distinct = [value for value in values if value]
+    hits = redact.suspects([*texts, *distinct])
     suspect: dict[int, set[str]] = {}
-    for row, text in compress(zip(owners, texts, strict=True), redact.suspects(texts)):
+    for row, text in compress(zip(owners, texts, strict=True), hits):
         suspect.setdefault(row, set()).add(text)
-    return suspect
+    return suspect, set(compress(distinct, hits[len(texts) :]))
 
 
-def _suspect_values(found: Sequence[Interaction], fields: Sequence[str]) -> dict[int, list[str]]:
-    """Return row -> those of `fields` that may hold something to redact: of equal values one is looked at."""
-    columns = [[getattr(one, name) for one in found] for name in fields]
-    distinct = [value for value in set().union(*columns) if value]
-    suspect = set(compress(distinct, redact.suspects(distinct)))
+def _rows_with(suspects: set[str], found: Sequence[Interaction], fields: Sequence[str]) -> dict[int, list[str]]:
+    """Return row -> those of `fields` whose value is one of `suspects`."""
     rows: dict[int, list[str]] = {}
-    for name, column in zip(fields, columns, strict=True) if suspect else ():
-        for row in (row for row, value in enumerate(column) if value in suspect):
+    for name in fields if suspects else ():
+        for row in (row for row, one in enumerate(found) if getattr(one, name) in suspects):
             rows.setdefault(row, []).append(name)
     return rows
 

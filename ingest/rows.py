@@ -199,6 +199,8 @@ class RowBuilder:
 
     def _events(self, events: Sequence[tuple[Entry, Feedback]]) -> pa.Table:
         """Return the rows of feedback. Raises one of UNFIT as soon as one value does not fit."""
+        if not events:
+            return with_piece(schema.FEEDBACK).empty_table()
         suspects = _suspects([[event.text] if event.text else [] for _, event in events])
         named = _suspects([[] if e.origin.keyed else _ids(event) for e, event in events])
         rows = [self._feedback(e, f, *flags) for (e, f), *flags in zip(events, suspects, named, strict=True)]
