@@ -1,9 +1,10 @@
 """Near duplicates among texts: `curate.near_duplicates` against datasketch's MinHash and LSH, on the same file.
 
 Texts of 150 to 300 words of a Zipf vocabulary; one in ten has a copy with 0.5 to 4.5 % (some up to 9 %) of its words
-changed, one in twenty a hard negative that shares 40 to 65 %. Both arms use word triples and 128 minima; Winnow verifies
-every pair, datasketch estimates at the same threshold of 0.7. Gate: no edge of ours is below it by brute force; recall on
-the planted pairs is printed by their exact similarity. A second, skewed file holds many variants of one template.
+changed, one in twenty a hard negative that shares 40 to 65 %. Both arms use word triples and 128 minima; Winnow
+verifies every pair, datasketch estimates at the same threshold of 0.7. Gate: no edge of ours is below it by brute
+force; recall on the planted pairs is printed by their exact similarity. A second, skewed file holds many variants of
+one template.
 Baseline: datasketch = 1.
 
     python -m bench.near_duplicates --texts 200000 --repeats 3
