@@ -3,9 +3,10 @@
 python -m bench
 """
 
-from bench import collector, ingest, logger, pairing
+from bench import collector, ingest, logger, near_duplicates, pairing
 
 ingest.main()
 logger.main()
 collector.main()
 pairing.main()
+near_duplicates.main()

@@ -51,7 +51,7 @@ def main() -> None:
         folder = Path(name)
         planted = write_texts(folder / "texts.parquet", arguments.texts)
         command = [sys.executable, "-m", "bench.near_duplicates", "--folder", str(folder), "--arm"]
-        arms = {arm: lambda arm=arm: run([*command, arm]) for arm in ARMS}  # type: ignore[misc]
+        arms = {arm: lambda arm=arm: run([*command, arm]) for arm in ARMS}
         costs = in_turn(arms, arguments.repeats)
         _print(costs, arguments.texts, {arm: _recall(folder / f"{arm}.parquet", planted) for arm in ARMS})
         _check_precision(folder)
