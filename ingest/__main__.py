@@ -1,6 +1,7 @@
 """Command line of ingest: logs and label events in, lake out.
 
     python -m ingest run [--config winnow.toml] [--max-seconds N] [--wait-seconds N]   read everything new
+    python -m ingest run --format NAME [--source NAME]   the same, with the reader that is named
     python -m ingest status [--config winnow.toml]   what was read, from where, and what waits
     python -m ingest explain ID                      where a triple comes from, or why an event made none
     python -m ingest collect [--folder data/raw]     take traces and feedback over HTTP until it is stopped
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ingest import without_pandas
-from ingest.errors import SettingsError, WinnowError
+from ingest.errors import LakeError, SettingsError, WinnowError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +48,7 @@ def run(given: argparse.Namespace) -> None:
     """Read everything new into the lake, and pair it. Safe to run again at any time."""
     from ingest import unchanged
 
-    if (idle := unchanged.look(given.config)) is not None:
+    if given.format is None and given.source is None and (idle := unchanged.look(given.config)) is not None:
         print(f"Nothing new: all {idle['files']} files are as the last run left them.", file=sys.stderr)  # noqa: T201
         _say_unmatched(idle["sources_without_files"])
         _print_data(idle)
@@ -57,7 +58,9 @@ def run(given: argparse.Namespace) -> None:
     from ingest.account import summary_json, summary_table
 
     console = _console()
-    workspace = settings.load(given.config)
+    if given.format is None and given.source is not None:
+        raise SettingsError("--source says whose format --format is. Name that, too, or leave both out.")
+    workspace = settings.forced(settings.load(given.config), given.format, given.source)
     summary, stop = schedule.run(workspace, console, given.max_seconds, given.wait_seconds)
     _say_unmatched(summary.unmatched)
     console.print(summary_table(summary))
@@ -75,7 +78,7 @@ def replay(given: argparse.Namespace) -> None:
     from ingest.replay import replay as read_again
     from ingest.rereading import Chosen
 
-    console, workspace = _console(), settings.load(given.config)
+    console, workspace = _console(), settings.forced(settings.load(given.config), given.format, given.source)
     chosen = Chosen(given.source, given.reason, given.file)
     with Progress(console=console) as bar:
         task = bar.add_task("replaying", total=None)
@@ -174,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="wait so long for another run that holds the lake; default 0: say so and end with 5",
     )
+    _force_format(command).add_argument("--source", metavar="NAME", help="the source that --format is about")
     command = _add(commands, status)
     command.add_argument("--check", action="store_true", help="end with 14 where anything is missing")
     explaining = _add(commands, explain)
@@ -188,12 +192,18 @@ def _parser() -> argparse.ArgumentParser:
     _name_user(_add(commands, withdraw))
     command = _name_user(_add(commands, erase))
     command.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
-    command = _add(commands, replay)
+    command = _force_format(_add(commands, replay))
     command.add_argument("--source", metavar="NAME", help="only what this source holds")
     command.add_argument("--reason", metavar="REASON", help="only what is quarantined for it")
     command.add_argument("--file", metavar="GLOB", help="only lines of the files with such a path, or name")
     command.add_argument("--dry-run", action="store_true", help="say what would become of them, and write nothing")
     return parser
+
+
+def _force_format(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the way in which a command names a reader."""
+    command.add_argument("--format", metavar="NAME", help="read with this reader, whatever winnow.toml says")
+    return command
 
 
 def _name_user(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -244,8 +254,12 @@ def main() -> int:
     try:
         given.function(given)
     except WinnowError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        _fail(error)
         return error.exit_code
+    except OSError as error:  # of the lake's folders, of the summary's reader: the system says what and why
+        wrong = LakeError(f"{error.filename or 'stdout'}: {error.strerror}. Look at permissions and at free space.")
+        _fail(wrong)
+        return wrong.exit_code
     except KeyboardInterrupt:
         print("error: Interrupted. What was committed stays; run again to go on.", file=sys.stderr)  # noqa: T201
         return 130
@@ -264,14 +278,17 @@ def _print_data(data: object) -> None:
 
 
 def _console() -> "Console":
-    """Return the console of narration; a file or a pipe gets lines wide enough for every column.
+    """Return the console of narration."""
+    from ingest.terminal import Narration
 
-    Names of files and sources are shown as they are, also where they look like markup or an emoji's code.
-    """
-    from rich.console import Console
+    return Narration()
 
-    console = Console(stderr=True, markup=False, emoji=False)
-    return console if console.is_terminal else Console(stderr=True, markup=False, emoji=False, width=160)
+
+def _fail(error: Exception) -> None:
+    """Say in one line on stderr what is wrong; file names in it can hold anything."""
+    from ingest.terminal import shown
+
+    print(f"error: {shown(str(error))}", file=sys.stderr)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ingest import settings_file
+from ingest import globs, settings_file
 from ingest.errors import SettingsError
 from ingest.settings_file import under
 
@@ -158,6 +158,8 @@ def load(path: Path | None = None) -> Settings:
     try:
         content = file.read_bytes()
         values = tomllib.loads(content.decode())
+    except OSError as error:
+        raise SettingsError(f"Cannot read {file}: {error.strerror}. Make it readable, or name another.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not TOML: {error}.") from error
     for name in ("root", "digest"):
@@ -171,6 +173,27 @@ def load(path: Path | None = None) -> Settings:
         raise SettingsError(f"{file} is wrong: {problems}.") from error
 
 
+def forced(settings: Settings, format_name: str | None, source: str | None) -> Settings:
+    """Return the settings with the reader that the command line names for `source`, or for the only one there is.
+
+    Raises SettingsError for a source or a reader that there is not, and where it is open which source is meant.
+    """
+    if format_name is None:
+        return settings
+    names = sorted(each.name for each in settings.sources)
+    if source is None and len(names) > 1:
+        raise SettingsError(f"Whose format is {format_name}? Name the source with --source: {', '.join(names)}.")
+    if source is not None and source not in names:
+        raise SettingsError(f'No source is named "{source}". There are: {", ".join(names)}.')
+    if format_name != "auto":
+        from ingest.readers import registry  # here: a run with nothing new does without
+
+        registry.get(format_name)
+    changed = {"format": format_name}
+    sources = (each.model_copy(update=changed) if source in (None, each.name) else each for each in settings.sources)
+    return settings.model_copy(update={"sources": tuple(sources)})
+
+
 def _rooted(values: dict[str, object], root: Path, digest: str) -> Settings:
     """Validate `values` and make every path absolute."""
     raw = Settings.model_validate(values)
@@ -179,7 +202,7 @@ def _rooted(values: dict[str, object], root: Path, digest: str) -> Settings:
         raise SettingsError(f"Two sources have one name: {sorted(names)}. Ids are made from it; give each its own.")
     model = under(root, raw.train.model) if raw.train.model else None
     train = raw.train.model_copy(update={"model": model, "output": under(root, raw.train.output)})
-    return raw.model_copy(
+    rooted = raw.model_copy(
         update={
             "root": root,
             "digest": digest,
@@ -191,6 +214,27 @@ def _rooted(values: dict[str, object], root: Path, digest: str) -> Settings:
             "train": train,
         }
     )
+    _check_globs(rooted)
+    return rooted
+
+
+def _check_globs(settings: Settings) -> None:
+    """Raise SettingsError where a source would read what Winnow writes: each run would find new "logs" of the last."""
+    store = settings.labels.url.removeprefix("sqlite:///")
+    written = {
+        "lake": [settings.lake / "files" / name for name in ("part-0.parquet", "_delta_log/0.json")],
+        "pseudonym_key": [settings.pseudonym_key],
+        "pseudonym_key, beside which the ledger is": [settings.subjects],
+        "curated": [settings.curated / "0" / name for name in ("curated.parquet", "manifest.json")],
+        "labels.url": [Path(store)] if store != settings.labels.url else [],
+    }
+    for source in settings.sources:
+        for key, paths in written.items():
+            if any(globs.matches(source.path, path) for path in paths):
+                raise SettingsError(
+                    f'The source "{source.name}" reads {source.path}, where Winnow itself writes ({key}). '
+                    "Narrow the path, or choose another place for what is written."
+                )
 
 
 def _rooted_url(url: str, root: Path) -> str:

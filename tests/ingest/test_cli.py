@@ -122,3 +122,41 @@ def test_the_account_of_names_that_look_like_markup() -> None:
     assert "lake /[/x]" in printed
     assert "app: quarantined: [/x] 1" in printed
     assert "[/y]{}" in printed
+
+
+def test_a_format_is_forced(workspace: Any, ingest: Any, interaction: Any, log: Any) -> None:
+    """Two exchanges of Winnow's own form, which another reader does not know; then read again with theirs."""
+    (workspace.logs / "a.jsonl").write_bytes(log(interaction(1), interaction(2)))
+    forced = json.loads(ingest("run", "--format", "litellm").stdout)
+    assert (forced["records"], forced["quarantined_by_reason"]) == (2, {"unknown_format": 2})
+    same = json.loads(ingest("replay", "--format", "litellm", "--source", "app").stdout)
+    assert (same["chosen"], same["still_quarantined"]) == (2, 2)
+    again = json.loads(ingest("replay", "--format", "winnow").stdout)
+    assert (again["read"], again["interactions"]) == (2, 2)
+    (workspace.logs / "b.jsonl").write_bytes(log(interaction(3)))
+    assert json.loads(ingest("run", "--format", "auto").stdout)["interactions"] == 1
+    assert json.loads(ingest("status").stdout)["sources"]["app"]["quarantined"] == 0
+
+
+def test_a_format_needs_a_source_and_a_reader(workspace: Any, ingest: Any) -> None:
+    said = [("--format", "nope"), ("--format", "winnow", "--source", "nope"), ("--source", "app")]
+    found = [ingest("run", *arguments) for arguments in said]
+    assert [done.returncode for done in found] == [2, 2, 2]
+    assert 'No reader is named "nope". Known formats: auto, winnow' in found[0].stderr
+    assert 'No source is named "nope". There are: app.' in found[1].stderr
+    assert "--source says whose format" in found[2].stderr
+    with (workspace.root / "winnow.toml").open("a") as file:
+        file.write('[[sources]]\nname = "other"\npath = "other/*"\n')
+    unclear = ingest("run", "--format", "winnow")
+    assert (unclear.returncode, unclear.stdout) == (2, "")
+    assert "--source: app, other" in unclear.stderr
+    assert ingest("run", "--format", "winnow", "--source", "other").returncode == 0
+
+
+def test_what_the_system_refuses_is_one_line(workspace: Any, ingest: Any) -> None:
+    config = workspace.root / "winnow.toml"
+    config.write_text(config.read_text().replace('"lake"', f'"{"x" * 300}"'))
+    found = ingest("status")
+    assert (found.returncode, found.stdout) == (4, "")
+    assert "File name too long. Look at permissions and at free space." in found.stderr
+    assert "Traceback" not in found.stderr
