@@ -23,9 +23,10 @@ def test_escapes_stand_in_place_of_what_a_terminal_obeys() -> None:
 def test_rich_still_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
     Narration().print(Text("\x1b[5m!", style="red"))
-    assert sys.stderr.getvalue() == "\x1b[31m\\x1b[5m!\x1b[0m\n"  # type: ignore[attr-defined]
+    assert stderr.getvalue() == "\x1b[31m\\x1b[5m!\x1b[0m\n"
 
 
 def test_names_and_values_of_logs(workspace: Any, interaction: Any, log: Any) -> None:
