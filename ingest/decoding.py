@@ -17,6 +17,9 @@ _DECODER: Final = msgspec.json.Decoder()
 _CUT: Final = re.compile(r"truncated|invalid number \(byte (?P<byte>[0-9]+)\)")
 """What msgspec says of JSON that ends too early."""
 
+SURROGATE: Final = "utf-16 surrogate pair"
+"""What msgspec names where one half of a pair lacks the other."""
+
 Shape = Callable[[bytes], tuple[str, Reading] | None]
 """What reads a line of a known shape: its reader's name, and what that would say (`ingest.readers.shapes`)."""
 
@@ -85,13 +88,14 @@ def _problem(raw: bytes, error: Exception) -> RecordError:
         return RecordError("torn" if half else "not_utf8", f"Byte {undecodable.start} begins no UTF-8 character.")
     if isinstance(error, RecursionError):
         return RecordError("bad_value", "Its objects and arrays are nested too deeply.")
-    cut = _CUT.search(str(error))
-    if cut is None or (cut["byte"] and int(cut["byte"]) < len(raw.rstrip())):
-        return RecordError("not_json", f"{error}.")
-    try:  # msgspec also calls a text that ends in half of a surrogate pair truncated
-        json.loads(text)
+    malformed = RecordError("not_json", f"{error}.")
+    cut, half = _CUT.search(str(error)), SURROGATE in str(error)
+    if not half and (cut is None or (cut["byte"] and int(cut["byte"]) < len(raw.rstrip()))):
+        return malformed
+    try:  # msgspec also calls a text truncated that ends, less than six bytes before the line does, in half of a pair
+        json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        return RecordError("torn", "The line ends in the middle of a JSON value.")
+        return malformed if half else RecordError("torn", "The line ends in the middle of a JSON value.")
     return RecordError("bad_value", "A text in it holds half of a surrogate pair, which is no character.")
 
 
