@@ -206,6 +206,7 @@ class _Origins:
     def __init__(self, settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
         self._settings = settings
         self._pseudonyms = Pseudonyms(settings.pseudonym_key)
+        redact.use(settings.redaction)
         self._positions = Positions.load(Lake(settings.lake), settings.root)
         self._paths: dict[str, list[str]] = {}
         for file, path in connection.execute("SELECT file_id, path FROM files ORDER BY ingest_time DESC").fetchall():

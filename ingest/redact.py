@@ -1,14 +1,14 @@
 """Personal data and secrets in text -> placeholders, before anything is written.
 
 Narrow patterns, one or a few per kind, run over many texts at once in Polars (`suspects`). Only texts that one of them
-meets are searched, and only for that kind (`ingest.credentials`, `ingest.personal`): every candidate is checked, by
-checksum, address syntax or numbering plan. `Placeholders` puts `<EMAIL_1>` in place of what was found. Numbers count up
-over a record, and the same value gets the same number, so that a text stays coherent. A keyed digest of each value says
-which placeholders of several records are one value (`ingest.numbering`).
+meets are searched, and only for that kind (`ingest.credentials`, `ingest.personal`, `ingest.phones`): every candidate
+is checked, by checksum, address syntax or numbering plan. `Placeholders` puts `<EMAIL_1>` in place of what was found.
+Numbers count up over a record, and the same value gets the same number, so that a text stays coherent. A keyed digest
+of each value says which placeholders of several records are one value (`ingest.numbering`).
 
 Kinds: EMAIL, PHONE, IP (v4 and v6), CARD (Luhn and issuer), IBAN (length and mod 97), CREDENTIALS (user and password in
 a URL), API_KEY (known services, JSON web tokens), SECRET (what is called a password or token and looks like chance),
-PRIVATE_KEY (PEM). Names and addresses of people are not found (docs/privacy.md).
+PRIVATE_KEY (PEM). Where winnow.toml asks for them, also NAME and LOCATION, of people and places (`ingest.names`).
 """
 
 import ipaddress
@@ -16,14 +16,19 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from ingest import credentials, personal
+from ingest import credentials, personal, phones
 from ingest.credentials import Span
 from ingest.personal import without
+from ingest.settings import Redaction
+
+if TYPE_CHECKING:
+    from ingest.names import Names
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,9 @@ class Kind:
     """Further ones, for texts that `personal.DIGITS_GATE` matches, too: it is asked once for all kinds."""
 
 
+Found = tuple[int, int, str]
+"""Start, end and kind of one place."""
+
 KINDS: Final = (
     Kind("PRIVATE_KEY", credentials.PRIVATE_KEY_GATES, credentials.private_keys),
     Kind("CREDENTIALS", credentials.URL_GATES, credentials.url_credentials),
@@ -49,11 +57,13 @@ KINDS: Final = (
     Kind("IBAN", personal.IBAN_GATES, personal.ibans, personal.IBAN_DIGIT_GATES),
     Kind("CARD", (), personal.cards, personal.CARD_GATES),
     Kind("IP", personal.IP_GATES, personal.ips),
-    Kind("PHONE", (), personal.phones, personal.PHONE_GATES),
+    Kind("PHONE", (), phones.phones, phones.PHONE_GATES),
 )
 """In order of priority: of two kinds in one place the earlier wins."""
 
-PLACEHOLDER: Final = re.compile(f"<((?:{'|'.join(kind.name for kind in KINDS)})_[1-9][0-9]{{0,8}})>")
+NAMES: Final = ("NAME", "LOCATION")
+"""Kinds that `ingest.names` finds, after all others."""
+PLACEHOLDER: Final = re.compile(f"<((?:{'|'.join([*(kind.name for kind in KINDS), *NAMES])})_[1-9][0-9]{{0,8}})>")
 """A placeholder. One that stands in a text before redaction is a value like any other, and gets a number of its own."""
 _PLACEHOLDER_GATE: Final = "<[A-Z_]{2,11}_[0-9]"
 _ESCAPE_GATE: Final = r"\\u00[2-7Aa]|\\u202[fF]|\\/"
@@ -100,30 +110,61 @@ def _unescaped(escape: re.Match[str]) -> str:
     return escape.group() if character in '"\\\x7f' else character
 
 
-_found: dict[str, tuple[tuple[int, int, str], ...]] = {}
+_found: dict[str, tuple[Found, ...]] = {}
+_found_names: dict[str, tuple[Found, ...]] = {}
 _found_characters = 0
+_settings = Redaction()
+_names: "Names | None" = None
 
 
-def suspects(texts: Sequence[str]) -> list[bool]:
-    """Return, for each text, whether it holds anything to redact; of JSON text, whether it may; false is certain."""
+def use(settings: Redaction) -> None:
+    """Redact by these settings from now on, in this process. Raises SettingsError where they cannot be followed."""
+    global _settings, _names  # noqa: PLW0603 - one per process, as the patterns are
+    if settings == _settings:
+        return
+    phones.use(settings.regions)
+    if settings.names_model and settings.names_model != _settings.names_model:
+        from ingest.names import Names
+
+        _names = Names(settings.names_model)
+    elif not settings.names_model:
+        _names = None
+    _settings = settings
+    forget()
+
+
+def in_use() -> Redaction:
+    """Return the settings of this process."""
+    return _settings
+
+
+def suspects(texts: Sequence[str], *, prose: int | None = None) -> list[bool]:
+    """Return, for each text, whether it holds anything to redact; of JSON text, whether it may; false is certain.
+
+    Names are looked for in the first `prose` texts, what people and models wrote, by default all: an id or a model's
+    name is no person's.
+    """
     series = pl.Series(texts, dtype=pl.String)
     suspect = [False] * len(texts)
-    for row, kinds in _gated(series).items():
-        suspect[row] = _is_json(texts[row]) or bool(_remembered(texts[row], kinds))
+    gated = _gated(series)
+    first = (len(texts) if prose is None else prose) if _names else 0
+    for row in gated.keys() | range(first):
+        found = _is_json(texts[row]) or _remembered(texts[row], gated.get(row, ()), prose=row < first)
+        suspect[row] = bool(found)
     for row in series.str.contains(_ESCAPE_GATE).arg_true():
         suspect[row] = suspect[row] or _is_json(texts[row])
     return suspect
 
 
-def find(text: str) -> list[tuple[int, int, str]]:
+def find(text: str, *, prose: bool = True) -> list[Found]:
     """Return (start, end, kind) of everything to redact in `text`, in order and without overlaps."""
-    if (found := _found.get(text)) is not None:
+    if (found := (_found_names if prose and _names else _found).get(text)) is not None:
         return list(found)
     if len(text) > SHORT:
         kinds: Sequence[Kind] = _gated(pl.Series([text], dtype=pl.String)).get(0, ())
     else:
         kinds = [kind for kind in KINDS if _GATES[kind.name].search(text)]
-    return list(_remembered(text, kinds))
+    return list(_remembered(text, kinds, prose=prose))
 
 
 def _gated(series: pl.Series) -> Mapping[int, list[Kind]]:
@@ -145,25 +186,45 @@ def _is_json(text: str) -> bool:
     return text.lstrip()[:1] in ("{", "[", '"')
 
 
-def _remembered(text: str, kinds: Sequence[Kind]) -> tuple[tuple[int, int, str], ...]:
-    """Return what `_search` does, which has looked at a text that repeats already."""
+def _remembered(text: str, kinds: Sequence[Kind], *, prose: bool) -> tuple[Found, ...]:
+    """Return what `_search` does, and names in prose; a text that repeats has been looked at already."""
     global _found_characters  # noqa: PLW0603 - a cache
+    if _found_characters > CACHED_CHARACTERS:
+        forget()
     if text not in _found:
-        if _found_characters > CACHED_CHARACTERS:
-            forget()
         _found[text] = _search(text, kinds)
         _found_characters += len(text) + 100
-    return _found[text]
+    if not (prose and _names):
+        return _found[text]
+    if text not in _found_names:
+        taken = _found[text]
+        beside = (part for name in _names.find(text) for part in _beside(text, name, taken))
+        _found_names[text] = tuple(sorted([*taken, *beside]))
+        _found_characters += 100
+    return _found_names[text]
 
 
 def forget() -> None:
     """Drop what is remembered of texts."""
     global _found_characters  # noqa: PLW0603
     _found.clear()
+    _found_names.clear()
     _found_characters = 0
 
 
-def _search(text: str, kinds: Iterable[Kind]) -> tuple[tuple[int, int, str], ...]:
+def _beside(text: str, name: Found, taken: Sequence[Found]) -> Iterator[Found]:
+    """Yield the parts of a name that nothing else has taken: an address within it keeps its own placeholder."""
+    start, end, kind = name
+    edges = [start, *(edge for s, e, _ in taken if s < end and start < e for edge in (s, e)), end]
+    for left, right in zip(edges[::2], edges[1::2], strict=True):
+        part = text[left:right]
+        stripped = part.strip(" \t\r\n,.;:<>()[]\"'")
+        if any(map(str.isalpha, stripped)):
+            at = left + part.index(stripped)
+            yield at, at + len(stripped), kind
+
+
+def _search(text: str, kinds: Iterable[Kind]) -> tuple[Found, ...]:
     taken = [(*found.span(), found[1].rsplit("_", 1)[0]) for found in PLACEHOLDER.finditer(text)]
     text = without(text, [(start, end) for start, end, _ in taken])
     for kind in kinds:
@@ -182,6 +243,8 @@ def canonical(kind: str, value: str) -> str:
             return ipaddress.ip_address(value).compressed
         except ValueError:  # a placeholder that stood there before
             return value
+    if kind in NAMES:
+        return " ".join(value.split())
     return value.casefold() if kind == "EMAIL" else value
 
 
@@ -204,12 +267,19 @@ class Placeholders:
         """Placeholder without its brackets -> 16 hex digits of its value's keyed digest."""
         self._numbers: dict[tuple[str, str], int] = {}
         self._last: Counter[str] = Counter()
+        self._prose = True
+
+    def without_names(self) -> "Placeholders":
+        """Return the same record's, for what the deployment states itself, such as tools: there no names are found."""
+        same = copy(self)
+        same._prose = False
+        return same
 
     def text(self, text: str) -> str:
         """Return `text` with placeholders."""
-        return self._replaced(text, find(text))
+        return self._replaced(text, find(text, prose=self._prose))
 
-    def _replaced(self, text: str, spans: Sequence[tuple[int, int, str]]) -> str:
+    def _replaced(self, text: str, spans: Sequence[Found]) -> str:
         parts, position = [], 0
         for start, end, kind in spans:
             parts += [text[position:start], self._placeholder(kind, text[start:end])]
@@ -229,7 +299,8 @@ class Placeholders:
             same = (self.counts, self._users) == (before, users)
             found = text if same else json.dumps(redacted, ensure_ascii=False)
         except (ValueError, RecursionError):
-            self.counts = before
+            self.counts.clear()  # the same one, which `without_names` shares
+            self.counts.update(before)
             if self._pseudonym:
                 text = _USER.sub(lambda found: found["key"] + json.dumps(self._user(_stated(found["value"]))), text)
             return self.text(_ESCAPED_ASCII.sub(_unescaped, text))
@@ -246,7 +317,7 @@ class Placeholders:
             return [self._json(item) for item in value]
         if isinstance(value, int | float) and not isinstance(value, bool):
             text = str(value)
-            redacted = self.text(text)
+            redacted = self._replaced(text, find(text, prose=False))
             return value if redacted == text else redacted
         return value
 
@@ -263,10 +334,10 @@ class Placeholders:
     def _named(self, key: str, value: str | int) -> object:
         """Return the redacted value of a key, which may say what it is: a password, a phone number."""
         text = str(value)
-        if personal.CUE.search(key) or credentials.SECRET_NAME.search(key):
+        if phones.CUE.search(key) or credentials.SECRET_NAME.search(key):
             cue = f"{key}: "
-            spans = [span for span in find(cue + text) if span[0] >= len(cue)]
-            if spans and not find(text):
+            spans = [span for span in find(cue + text, prose=False) if span[0] >= len(cue)]
+            if spans and not find(text, prose=False):
                 return self._replaced(cue + text, spans).removeprefix(cue)
         return self._json(value)
 

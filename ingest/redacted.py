@@ -55,7 +55,7 @@ def interactions(
         if row in texts or row in settings:
             _redact(one, texts.get(row, set()), settings.get(row, []), placeholders)
         for name in names.get(row, ()):
-            stored = pseudonym if name in IDS else placeholders.text
+            stored = pseudonym if name in IDS else placeholders.without_names().text
             setattr(one, name, stored(getattr(one, name)))
         if placeholders.counts:
             redacted.counts[row] = sorted(placeholders.counts.items())
@@ -78,7 +78,7 @@ def _suspects(found: Sequence[Interaction]) -> tuple[dict[int, set[str]], set[st
         owners += compress(owner, column)
     values = {getattr(one, name) for name in (*SETTINGS, *IDS, *NAMES) for one in found}
     distinct = [value for value in values if value]
-    hits = redact.suspects([*texts, *distinct])
+    hits = redact.suspects([*texts, *distinct], prose=len(texts))
     suspect: dict[int, set[str]] = {}
     for row, text in compress(zip(owners, texts, strict=True), hits):
         suspect.setdefault(row, set()).add(text)
@@ -98,13 +98,13 @@ def _redact(one: Interaction, texts: set[str], settings: Sequence[str], placehol
     """Put placeholders into those messages that are one of `texts`, and into the fields `settings`."""
     # First what siblings and turns share: there the numbers agree by themselves.
     if "tools" in settings:
-        one.tools = placeholders.json_text(one.tools or "")
+        one.tools = placeholders.without_names().json_text(one.tools or "")
     one.prompt = [_message(message, texts, placeholders) for message in one.prompt]
     before = placeholders.counts.total()
     one.response = [_message(message, texts, placeholders) for message in one.response]
     changed = placeholders.counts.total() > before
     if "sampling" in settings:
-        one.sampling = placeholders.json_text(one.sampling or "")
+        one.sampling = placeholders.without_names().json_text(one.sampling or "")
     if changed:
         # Tokens and log-probabilities belong to the text as it was sampled: of another text they would be wrong.
         nulled = {"token_ids": len(one.token_ids or ()), "token_logprobs": len(one.token_logprobs or ())}

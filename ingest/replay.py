@@ -25,7 +25,7 @@ from typing import Any, Final
 import pyarrow as pa
 from msgspec import structs
 
-from ingest import pairing, schema, threads
+from ingest import pairing, redact, schema, threads
 from ingest.batch import ID_CONFLICT, Batch
 from ingest.lake import Lake
 from ingest.outcomes import Tally, count
@@ -97,6 +97,7 @@ def replay(
     begun, now = time.monotonic(), datetime.now(UTC)
     done = Replayed(f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}", dry_run)
     lake = Lake(settings.lake)
+    redact.use(settings.redaction)
     with lake.locked(done.run_id):
         if not dry_run:
             complete(lake)

@@ -202,7 +202,7 @@ class RowBuilder:
         if not events:
             return with_piece(schema.FEEDBACK).empty_table()
         suspects = _suspects([[event.text] if event.text else [] for _, event in events])
-        named = _suspects([[] if e.origin.keyed else _ids(event) for e, event in events])
+        named = _suspects([[] if e.origin.keyed else _ids(event) for e, event in events], prose=0)
         rows = [self._feedback(e, f, *flags) for (e, f), *flags in zip(events, suspects, named, strict=True)]
         return pa.Table.from_pylist(rows, schema=with_piece(schema.FEEDBACK))
 
@@ -254,7 +254,7 @@ class RowBuilder:
 
         It is the same wherever the id is named, so that events find their responses, and responses their parents.
         """
-        return "id:" + self.pseudonyms.digest(value) if redact.find(value) else value
+        return "id:" + self.pseudonyms.digest(value) if redact.find(value, prose=False) else value
 
     def quarantine_id(self, entry: Entry) -> str:
         """Return the key of a quarantined line: its place and a keyed hash, for another line there is another one."""
@@ -297,9 +297,9 @@ def _ids(read: Feedback) -> list[str]:
     return [read.source_id, *(ref.source_id for ref in (read.target, *read.others))]
 
 
-def _suspects(texts: Sequence[Sequence[str]]) -> list[bool]:
+def _suspects(texts: Sequence[Sequence[str]], *, prose: int | None = None) -> list[bool]:
     """Return for each row, given its texts, whether any may hold something to redact: one pass over all of them."""
-    hits = iter(redact.suspects([text for row in texts for text in row]))
+    hits = iter(redact.suspects([text for row in texts for text in row], prose=prose))
     return [any([next(hits) for _ in row]) for row in texts]  # noqa: C419 - `any` over a generator would stop early
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ingest import consent, labels, pairing, scan, threads, workers
+from ingest import consent, labels, pairing, redact, scan, threads, workers
 from ingest.batch import Batch
 from ingest.decoding import Line
 from ingest.errors import LakeError, SettingsError
@@ -119,6 +119,7 @@ def run(
             raise SettingsError(f'The source name "{labels.SOURCE}" is taken by the labelling app. Choose another.')
         if source.format != "auto":
             registry.get(source.format)
+    redact.use(settings.redaction)
     with lake.locked(run_id), stop.listening(), _few_collections():
         pseudonyms = Pseudonyms(settings.pseudonym_key)
         builder, subjects = RowBuilder(run_id, now, pseudonyms), Subjects(settings.subjects, pseudonyms)

@@ -10,11 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ingest import globs, settings_file
 from ingest.errors import SettingsError
 from ingest.settings_file import under
+
+REGIONS: Final = (
+    *("US", "GB", "IE", "DE", "AT", "CH", "FR", "BE", "NL", "LU", "IT", "ES", "PT", "SE", "NO", "DK", "FI", "PL"),
+    *("CZ", "HU", "RO", "GR", "TR", "UA", "IL", "ZA", "NG", "KE", "EG", "IN", "PK", "CN", "JP", "KR", "TW", "SG"),
+    *("MY", "TH", "VN", "ID", "PH", "AU", "NZ", "BR", "AR", "MX", "CL", "CO"),
+)
+"""Whose phone numbers are known, by default, as people write them at home."""
 
 
 class _Strict(BaseModel):
@@ -42,6 +49,25 @@ class Consent(_Strict):
     "training@" with any version of a policy, "training@2026-03" that version alone."""
     withdrawn_by: tuple[str, ...] = ("none", "")
     """Values by which a user takes back what they allowed earlier; [] where each record stands for itself alone."""
+
+
+class Redaction(_Strict):
+    """What is replaced before anything is stored, beyond what always is (docs/privacy.md)."""
+
+    regions: tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...] = REGIONS
+    """Whose phone numbers are found without their country's code."""
+    names: bool = False
+    """Whether Presidio finds names of people and places, too, with `names_model`; needs `pip install winnow[names]`."""
+    names_model: str | None = None
+    """A spaCy pipeline with named entities: its folder, or the name of its package. Nothing is ever downloaded."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Redaction":
+        if self.names and not self.names_model:
+            raise ValueError("names = true needs names_model, a spaCy pipeline's folder or package")
+        if self.names_model and not self.names:
+            raise ValueError("names_model has no effect without names = true")
+        return self
 
 
 class Limits(_Strict):
@@ -135,6 +161,7 @@ class Settings(_Strict):
     """File with the secret that turns user ids into pseudonyms; made with mode 0600 if absent. Keep it off the lake."""
     sources: tuple[Source, ...] = (Source(name="raw", path="data/raw/**/*"),)
     consent: Consent = Consent()
+    redaction: Redaction = Redaction()
     limits: Limits = Limits()
     pairing: PairingPolicy = PairingPolicy()
     labels: Labels = Labels()
@@ -210,6 +237,7 @@ def _rooted(values: dict[str, object], root: Path, digest: str) -> Settings:
             "curated": under(root, raw.curated),
             "pseudonym_key": under(root, raw.pseudonym_key),
             "sources": tuple(s.model_copy(update={"path": str(under(root, s.path))}) for s in raw.sources),
+            "redaction": _rooted_model(raw.redaction, root),
             "labels": raw.labels.model_copy(update={"url": _rooted_url(raw.labels.url, root)}),
             "train": train,
         }
@@ -235,6 +263,12 @@ def _check_globs(settings: Settings) -> None:
                     f'The source "{source.name}" reads {source.path}, where Winnow itself writes ({key}). '
                     "Narrow the path, or choose another place for what is written."
                 )
+
+
+def _rooted_model(redaction: Redaction, root: Path) -> Redaction:
+    """Make the path of a spaCy pipeline absolute; a package's name stays."""
+    folder = under(root, Path(redaction.names_model)) if redaction.names_model else None
+    return redaction.model_copy(update={"names_model": str(folder)}) if folder and folder.exists() else redaction
 
 
 def _rooted_url(url: str, root: Path) -> str:

@@ -27,6 +27,7 @@ from typing import IO, Any, Final
 
 import pyarrow as pa
 
+from ingest import redact
 from ingest.decoding import Line, line_of
 from ingest.errors import LakeError, WinnowError
 from ingest.outcomes import Tally, Ways, count, read_line
@@ -34,7 +35,7 @@ from ingest.positions import Position
 from ingest.pseudonyms import Pseudonyms
 from ingest.readers.reading import Reading
 from ingest.rows import PIECE, Entry, Origin, RowBuilder, Rows
-from ingest.settings import Source
+from ingest.settings import Redaction, Source
 from ingest.splitting import Span, lines
 from ingest.streams import Stream
 
@@ -101,6 +102,7 @@ def parts(
         "key": str(builder.pseudonyms.path),
         "run": [builder.run_id, builder.ingest_time.isoformat()],
         "limit": limit,
+        "redaction": redact.in_use().model_dump(),
     }
     with ExitStack() as stack:
         processes = [stack.enter_context(_started({**task, "ranges": at[i::workers]})) for i in range(workers)]
@@ -149,6 +151,7 @@ def main() -> None:
     gc.set_threshold(100_000, 50, 100)  # as in `ingest.run`
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run decides when to stop
     task = json.loads(sys.stdin.readline())
+    redact.use(Redaction.model_validate(task["redaction"]))
     builder = RowBuilder(task["run"][0], datetime.fromisoformat(task["run"][1]), Pseudonyms(Path(task["key"])))
     origin = Origin(0, Source.model_validate(task["source"]), *task["origin"])
     ways, stream = Ways(origin.source.format), Stream(Path(task["path"]))

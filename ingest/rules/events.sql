@@ -12,7 +12,11 @@ CREATE TEMP VIEW events AS SELECT * FROM relevant WHERE NOT capped;
 
 CREATE TEMP TABLE served AS
 SELECT
-  interaction_id, sibling_group, prompt_hash, response_hash, md5(tools) AS tools, shown, user_id, consent,
+  interaction_id, sibling_group, prompt_hash, response_hash,
+  -- response_hash is of the text with placeholders; whole_hash tells apart what differs in the redacted values alone.
+  CASE WHEN cardinality(placeholders) > 0 THEN md5(response_hash || placeholders::VARCHAR) ELSE response_hash END
+    AS whole_hash,
+  md5(tools) AS tools, shown, user_id, consent,
   model_requested, sampling, finish_reason, file
 FROM placed_interactions
 WHERE hash(prompt_hash) IN (FROM touched)

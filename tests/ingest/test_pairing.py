@@ -258,6 +258,29 @@ def test_a_sibling_with_a_rated_text_is_not_unrated(tmp_path: Path) -> None:
     assert world.pair(tmp_path)[1] == []
 
 
+VALUES = [
+    # name, digests behind <EMAIL_1> of a and of b, thumbs (response, value), expected pairs
+    ("another value, up over down", ("1", "2"), [("a", 1), ("b", -1)], {("Ask <EMAIL_1>", "Ask <EMAIL_2>")}),
+    ("another value, down and up", ("1", "2"), [("a", -1), ("b", 1)], {("Ask <EMAIL_2>", "Ask <EMAIL_1>")}),
+    ("another value, up over unrated", ("1", "2"), [("a", 1)], {("Ask <EMAIL_1>", "Ask <EMAIL_2>")}),
+    ("the same value is the same text", ("1", "1"), [("a", 1), ("b", -1)], set()),
+    ("the same value is rated", ("1", "1"), [("a", 1)], set()),
+]
+
+
+@pytest.mark.parametrize(("digests", "thumbs", "expected"), [c[1:] for c in VALUES], ids=[c[0] for c in VALUES])
+def test_siblings_that_differ_in_what_was_redacted(
+    digests: tuple[str, str], thumbs: list[tuple[str, float]], expected: set[tuple[str, str]], tmp_path: Path
+) -> None:
+    """Both texts are stored as "Ask <EMAIL_1>"; of the two, the one with the smaller digest keeps its number."""
+    world = World()
+    for name, digest in zip("ab", digests, strict=True):
+        world.serve(name, "Ask <EMAIL_1>", placeholders=[("EMAIL_1", digest)])
+    for i, (target, value) in enumerate(thumbs):
+        world.thumb(f"t{i}", target, value)
+    assert pairs(world.pair(tmp_path)[1]) == expected
+
+
 def test_lone_thumbs_become_labels(tmp_path: Path) -> None:
     world = World()
     for name in ("up", "down", "torn", "mostly"):
