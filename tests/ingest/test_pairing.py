@@ -563,7 +563,7 @@ PINNED = {
     "choice@v1": "c1717b01a940",
     "label@v1": "aaa9c954c78f",
     "edit@v2": "0c3dc1ea7248",
-    "sibling_thumbs@v1": "9282927c35d3",
+    "sibling_thumbs@v2": "2c05320a8144",
     "rating@v1": "413a0cbeaf5c",
     "rank@v1": "e8228077ce11",
     "regenerate@v1": "4b01b6060170",
