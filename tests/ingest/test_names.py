@@ -1,4 +1,4 @@
-"""Names of people and places: the real Presidio over a real spaCy pipeline whose entities are listed, without a network."""
+"""Names of people and places: the real Presidio over a real spaCy pipeline whose entities are listed, and no network."""
 
 import json
 import socket
@@ -35,7 +35,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import spacy
 
     pipeline = spacy.blank("en")
-    pipeline.add_pipe("entity_ruler").add_patterns(  # type: ignore[attr-defined]
+    pipeline.add_pipe("entity_ruler").add_patterns(
         [{"label": label, "pattern": text} for label, texts in ENTITIES.items() for text in texts]
     )
     folder = tmp_path_factory.mktemp("model")

@@ -9,9 +9,7 @@ from ingest.errors import SettingsError
 from ingest.redact import Placeholders
 from ingest.settings import REGIONS, Redaction
 
-TEXT = (
-    "Berlin 030 901820131, Boston 617-555-0135, Toronto 416-555-0135, Vilnius (8 5) 261 2345, abroad +49 30 901820131"
-)
+TEXT = "Berlin 030 901820131, Boston 617-555-0135, Toronto 416-555-0135, Vilnius (8 5) 261 2345; +49 30 901820131"
 
 CASES = [
     # name, regions, numbers that are left
@@ -40,5 +38,5 @@ def test_regions(regions: tuple[str, ...], left: set[str]) -> None:
 
 
 def test_a_region_without_a_plan() -> None:
-    with pytest.raises(SettingsError, match="redaction.regions holds XX, for which there is no numbering plan"):
+    with pytest.raises(SettingsError, match=r"redaction\.regions holds XX, for which there is no numbering plan"):
         redact.use(Redaction(regions=("DE", "XX")))
