@@ -1,4 +1,4 @@
-"""Names of people and places: the real Presidio over a real spaCy pipeline whose entities are listed, and no network."""
+"""Names of people and places: the real Presidio over a real spaCy pipeline whose entities are listed; no network."""
 
 import json
 import socket
