@@ -27,7 +27,8 @@ class Batch(dict[str, torch.Tensor]):
     """Tensors by name; see the module for how they are laid out.
 
     input_ids, attention_mask: int64 (2B, T). response_mask: bool (2B, T). reference_chosen, reference_rejected:
-    float32 (B,), summed log-probabilities in nats. weight: float32 (B,), mean 1 over the training pairs.
+    float32 (B,), summed log-probabilities in nats. weight: float32 (B,), mean 1 over the training pairs. noise,
+    margin: float32 (B,), the pairs' own (`train.row_columns`).
     """
 
     def to(self, device: torch.device) -> Self:
@@ -62,4 +63,6 @@ class Collator:
             reference_chosen=torch.tensor([pair.reference_chosen for pair in pairs], dtype=torch.float32),
             reference_rejected=torch.tensor([pair.reference_rejected for pair in pairs], dtype=torch.float32),
             weight=torch.tensor([pair.weight for pair in pairs], dtype=torch.float32),
+            noise=torch.tensor([pair.noise for pair in pairs], dtype=torch.float32),
+            margin=torch.tensor([pair.margin for pair in pairs], dtype=torch.float32),
         )

@@ -12,12 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ingest.errors import SettingsError
 from ingest.schema import canonical_json
+from train import switches
 
 Order = Literal["length", "shuffled", "sequential"]
 OnOverlong = Literal["fail", "drop"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
 Schedule = Literal["linear", "cosine", "constant"]
+Column = Literal["none", "column"]
+Switch = Literal["off", "on"]
 
 
 class RunConfig(BaseModel):
@@ -31,8 +34,24 @@ class RunConfig(BaseModel):
     """Folder of the deployed model: it starts as the policy, and is the reference."""
     output: Path
     """Folder for everything the run writes; new or empty."""
+    loss: str = "sigmoid"
+    """What is minimised: a loss by name, or a mix such as sigmoid,sft:0.2."""
     beta: Annotated[float, Field(gt=0)] = 0.1
     """Strength of the pull towards the reference; smaller moves further from it."""
+    label_smoothing: Annotated[float | None, Field(gt=0, lt=0.5)] = None
+    """Probability that a label is wrong; beside --label-noise column that of pairs whose own is null."""
+    label_noise: Column = "none"
+    """column: each pair's own probability that its label is wrong, from the column label_noise."""
+    margin_scale: Annotated[float | None, Field(gt=0)] = None
+    """ODPO: chosen must win by this times the pair's degree of preference, from the column margin."""
+    simpo_gamma: Annotated[float, Field(ge=0)] = 0.5
+    """SimPO's target margin."""
+    discopop_tau: Annotated[float, Field(gt=0)] = 0.05
+    """DiscoPOP's temperature."""
+    ld_alpha: Annotated[float | None, Field(ge=0, lt=1)] = None
+    """Factor of the log-probabilities of tokens past the shorter response's length."""
+    wpo: Switch = "off"
+    """on: weight a pair by how likely the policy is to say both of its responses."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-6
     """Peak learning rate of AdamW."""
     epochs: Annotated[int, Field(ge=1)] = 1
@@ -74,14 +93,20 @@ class RunConfig(BaseModel):
 
     @classmethod
     def checked(cls, values: dict[str, object]) -> Self:
-        """Return the configuration of `values`. Raises SettingsError that names every wrong value."""
+        """Return the configuration of `values`.
+
+        Raises SettingsError that names every wrong value, or a value that would change nothing.
+        """
         try:
-            return cls.model_validate(values)
+            config = cls.model_validate(values)
         except ValidationError as error:
             problems = "; ".join(
                 f"--{str(e['loc'][0]).replace('_', '-')} {e.get('input')!r}: {e['msg']}" for e in error.errors()
             )
             raise SettingsError(f"Wrong arguments: {problems}. `python -m train.dpo --help` lists them.") from error
+        off = (None, "none", "off")
+        switches.refuse_no_effect(config.loss, {name for name in values if getattr(config, name) not in off})
+        return config
 
     @property
     def fingerprint(self) -> str:

@@ -9,7 +9,7 @@ import altair as alt
 import vl_convert
 
 PANELS: Final = {
-    "loss": ("loss", "mean -log sigmoid(margin), nats"),
+    "loss": ("loss", "mean of the run's loss over pairs"),
     "rewards/accuracies": ("preference accuracy", "share of pairs with margin > 0"),
     "rewards/margins": ("margin", "mean beta * (A - B), nats"),
     "logps/chosen": ("log-probability of chosen", "mean log pi(chosen | x), nats"),

@@ -1,8 +1,9 @@
 """Parquet of preference pairs -> token ids, split into train, validation and test.
 
 Reads columns prompt, chosen, rejected (each a text or a list of messages) and, where there are any, triple_id, tools,
-split and weight: what `curate` publishes, and what TRL and `datasets` read. The file is read in batches of rows, and
-token ids are kept in one flat int32 buffer, so memory is 4 bytes per token and the texts of one batch.
+split, and what `train.row_columns` names: what `curate` publishes, and what TRL and `datasets` read. The file is read
+in batches of rows, and token ids are kept in one flat int32 buffer, so memory is 4 bytes per token and the texts of one
+batch.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from ingest.errors import ContractError, PreflightError
 from ingest.schema import canonical_json
 from train.preflight import Preflight
+from train.row_columns import number, weight
 from train.tokens import Row, TokenisedPair, tokenise
 
 SPLITS: Final = ("train", "validation", "test")
@@ -42,6 +44,10 @@ class Pair(NamedTuple):
     """log pi_ref(chosen | prompt), nats; NaN until `train.reference` fills it."""
     reference_rejected: float = float("nan")
     weight: float = 1.0
+    noise: float = 0.0
+    """Probability that the label is wrong."""
+    margin: float = 0.0
+    """What chosen must win by, in units of beta times log ratios."""
 
 
 class PairDataset(torch.utils.data.Dataset[Pair]):
@@ -57,6 +63,7 @@ class PairDataset(torch.utils.data.Dataset[Pair]):
         self.ids, self.splits, self.weights, self.tokens = ids, splits, weights, tokens
         self.starts = np.concatenate([[0], ends])
         self.reference = np.full((len(ids), 2), np.nan, dtype=np.float64)
+        self.noise, self.margins = np.zeros(len(ids)), np.zeros(len(ids))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,9 +71,8 @@ class PairDataset(torch.utils.data.Dataset[Pair]):
     def __getitem__(self, row: int) -> Pair:
         a, b, c, d = self.starts[3 * row : 3 * row + 4]
         chosen, rejected = self.reference[row].tolist()
-        return Pair(
-            self.tokens[a:b], self.tokens[b:c], self.tokens[c:d], chosen, rejected, weight=float(self.weights[row])
-        )
+        own = (float(column[row]) for column in (self.weights, self.noise, self.margins))
+        return Pair(self.tokens[a:b], self.tokens[b:c], self.tokens[c:d], chosen, rejected, *own)
 
     @cached_property
     def segment_lengths(self) -> np.ndarray:
@@ -103,9 +109,13 @@ class PairReader:
 
     tokenizer: PreTrainedTokenizerBase
     preflight: Preflight
+    columns: frozenset[str] = frozenset()
+    """Those of label_noise and margin that are to be read; a null is NaN in the data set."""
     ids: list[str] = field(default_factory=list)
     splits: "array[int]" = field(default_factory=lambda: array("b"))
     weights: "array[float]" = field(default_factory=lambda: array("d"))
+    noise: "array[float]" = field(default_factory=lambda: array("d"))
+    margins: "array[float]" = field(default_factory=lambda: array("d"))
     tokens: "array[int]" = field(default_factory=lambda: array("i"))
     ends: "array[int]" = field(default_factory=lambda: array("q"))
 
@@ -115,7 +125,7 @@ class PairReader:
         Where the file has no triple_id, its rows are named `before_number` + "row:N", N from 0.
         Raises ContractError for a file that is no preference data, PreflightError that names the rows at fault.
         """
-        for rows in _batches(path, before_number):
+        for rows in _batches(path, before_number, self.columns):
             self._add(path, rows, split_of)
             on_rows(len(rows))
         self.preflight.refuse_faults(path)
@@ -130,7 +140,9 @@ class PairReader:
             # Weights say which pairs count more, not how large a step is: that is what --learning-rate is for.
             weights = weights / train.mean()
         tokens = np.frombuffer(self.tokens, dtype=np.int32)
-        return PairDataset(self.ids, splits, weights, tokens, np.array(self.ends, dtype=np.int64))
+        pairs = PairDataset(self.ids, splits, weights, tokens, np.array(self.ends, dtype=np.int64))
+        pairs.noise, pairs.margins = np.array(self.noise), np.array(self.margins)
+        return pairs
 
     def _add(self, path: Path, rows: list[dict[str, object]], split_of: SplitOf) -> None:
         whole = [row for row in rows if all(row[side] is not None for side in ("prompt", "chosen", "rejected"))]
@@ -139,12 +151,14 @@ class PairReader:
                 self.preflight.faults["null_side"].append(str(row["triple_id"]))
         for row, pair in zip(whole, tokenise(self.tokenizer, [_row(row) for row in whole]), strict=True):
             if self.preflight.admit(str(row["triple_id"]), pair):
-                self._append(row, pair, split_of(row), _weight(path, row))
+                self._append(row, pair, split_of(row))
+                self.weights.append(weight(path, row))
+                self.noise.append(number(path, row, "label_noise") if "label_noise" in self.columns else 0.0)
+                self.margins.append(number(path, row, "margin") if "margin" in self.columns else 0.0)
 
-    def _append(self, row: dict[str, object], pair: TokenisedPair, split: str, weight: float) -> None:
+    def _append(self, row: dict[str, object], pair: TokenisedPair, split: str) -> None:
         self.ids.append(str(row["triple_id"]))
         self.splits.append(SPLITS.index(split))
-        self.weights.append(weight)
         for segment in (pair.prompt, pair.chosen, pair.rejected):
             self.tokens.extend(segment)
             self.ends.append(len(self.tokens))
@@ -201,12 +215,12 @@ def refuse_no_rows(pairs: PairDataset) -> None:
         raise PreflightError("Every training pair has weight 0, so there is nothing to learn. Give weights above 0.")
 
 
-def _batches(path: Path, before_number: str) -> Iterator[list[dict[str, object]]]:
+def _batches(path: Path, before_number: str, more: frozenset[str]) -> Iterator[list[dict[str, object]]]:
     """Yield the rows of `path`, a batch at a time; a column of weights or ids that are all null counts as absent.
 
     Rows of a file without triple_id are named by their number. Raises ContractError when some have one and others none.
     """
-    wanted = {"triple_id", "prompt", "chosen", "rejected", "tools", "split", "weight"}
+    wanted = {"triple_id", "prompt", "chosen", "rejected", "tools", "split", "weight", *more}
     number = 0
     with pq.ParquetFile(path) as file:
         found = [name for name in file.schema_arrow.names if name in wanted]
@@ -230,16 +244,6 @@ def _row(row: dict[str, object]) -> Row:
     tools = row.get("tools")
     sides = (row["prompt"], row["chosen"], row["rejected"])
     return Row(str(row["triple_id"]), *sides, tools=tools if tools is None else str(tools))  # type: ignore[arg-type]
-
-
-def _weight(path: Path, row: dict[str, object]) -> float:
-    """Return the row's weight, 1 where the file has none. Raises ContractError for one that is no weight."""
-    if "weight" not in row:
-        return 1.0
-    weight = row["weight"]
-    if not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
-        raise ContractError(f"{path}: {row['triple_id']}: weight is {weight!r}; expected a number >= 0 in every row.")
-    return float(weight)
 
 
 def _kind(kind: pa.DataType) -> str:

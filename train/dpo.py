@@ -25,6 +25,9 @@ OPEN_DEFAULTS: Final = {
     "reference_cache": "reference, beside the output",
     "max_length": "what the model allows",
     "validation": "none",
+    "label_smoothing": "none",
+    "margin_scale": "none",
+    "ld_alpha": "none",
 }
 """Option -> what its default is where that is not a constant."""
 
@@ -123,11 +126,11 @@ def _made(folder: Path) -> bool:
 
 
 def _metavar(annotation: Any) -> str:
-    """Return what --help shows for a value of this type: the choices, or PATH, INT, FLOAT."""
+    """Return what --help shows for a value of this type: the choices, or PATH, INT, FLOAT, LOSS."""
     if get_origin(annotation) is Literal:
         return "|".join(get_args(annotation))
     kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not type(None)]
-    return {"path": "PATH", "int": "INT", "float": "FLOAT"}[kinds[0].__name__.lower()]
+    return {"path": "PATH", "int": "INT", "float": "FLOAT", "str": "LOSS"}[kinds[0].__name__.lower()]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ token, and only those meet the output head, in chunks; with gradients on, a chun
 backward pass instead of being kept.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -35,6 +36,34 @@ def token_logps(
     Tokens come row by row, as `batch["response_mask"]` lists them; float32 at least, natural log. `autocast` is the
     dtype of matrix products; the log-sum-exp is float32 whatever it is.
     """
+    return _response_values(model, batch, autocast, chunk_bytes, collisions=False)[:, 0]
+
+
+def token_logps_and_collisions(
+    model: PreTrainedModel,
+    batch: Mapping[str, torch.Tensor],
+    *,
+    autocast: torch.dtype | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what `token_logps` returns, and log sum_v pi(v | everything before it)^2, without gradient.
+
+    The second is the log-probability that two draws of the token are the same: 0 where the policy is certain. Both have
+    shape (response tokens,).
+    """
+    values = _response_values(model, batch, autocast, chunk_bytes, collisions=True)
+    return values[:, 0], values[:, 1].detach()
+
+
+def _response_values(
+    model: PreTrainedModel,
+    batch: Mapping[str, torch.Tensor],
+    autocast: torch.dtype | None,
+    chunk_bytes: int,
+    *,
+    collisions: bool,
+) -> torch.Tensor:
+    """Return log-probability and, if asked for, log collision probability: (response tokens, 1 or 2)."""
     tokens, mask = batch["input_ids"], batch["response_mask"][:, 1:]
     with torch.autocast(tokens.device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
         hidden = model.base_model(
@@ -42,9 +71,8 @@ def token_logps(
         ).last_hidden_state
         # The token at t is predicted by the hidden state at t - 1.
         vocabulary = model.config.get_text_config().vocab_size
-        return _in_chunks(
-            model.get_output_embeddings(), hidden[:, :-1][mask], tokens[:, 1:][mask], vocabulary, chunk_bytes
-        )
+        project = partial(_project, model.get_output_embeddings(), collisions=collisions)
+        return _in_chunks(project, hidden[:, :-1][mask], tokens[:, 1:][mask], vocabulary, chunk_bytes)
 
 
 def sequence_logps(per_token: torch.Tensor, response_mask: torch.Tensor) -> torch.Tensor:
@@ -111,21 +139,33 @@ def check_head(model: PreTrainedModel) -> None:
 
 
 def _in_chunks(
-    head: nn.Module, hidden: torch.Tensor, targets: torch.Tensor, vocabulary: int, chunk_bytes: int
+    project: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    hidden: torch.Tensor,
+    targets: torch.Tensor,
+    vocabulary: int,
+    chunk_bytes: int,
 ) -> torch.Tensor:
-    """Apply `_project` to chunks of at most `chunk_bytes` of float32 logits: (n, H), (n,) -> (n,)."""
+    """Apply `project` to chunks of at most `chunk_bytes` of float32 logits: (n, H), (n,) -> (n, values)."""
     size = max(1, chunk_bytes // (4 * vocabulary))
     if len(hidden) <= size:
-        return _project(head, hidden, targets)
+        return project(hidden, targets)
     pieces = zip(hidden.split(size), targets.split(size), strict=True)
     if torch.is_grad_enabled():
-        return torch.cat([checkpoint(_project, head, h, t, use_reentrant=False) for h, t in pieces])
-    return torch.cat([_project(head, h, t) for h, t in pieces])
+        return torch.cat([checkpoint(project, h, t, use_reentrant=False) for h, t in pieces])
+    return torch.cat([project(h, t) for h, t in pieces])
 
 
-def _project(head: nn.Module, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return log softmax(head(hidden)) at `targets`: (n, H), (n,) -> (n,), float32 or better."""
+def _project(head: nn.Module, hidden: torch.Tensor, targets: torch.Tensor, *, collisions: bool) -> torch.Tensor:
+    """Return log p at `targets`, p = softmax(head(hidden)), and with `collisions` log sum p^2.
+
+    (n, H), (n,) -> (n, 1) or (n, 2), float32 or better.
+    """
     logits = head(hidden)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     target: torch.Tensor = logits.gather(1, targets[:, None]).squeeze(1)
-    return target - torch.logsumexp(logits, dim=-1)
+    total = torch.logsumexp(logits, dim=-1)
+    if not collisions:
+        return (target - total)[:, None]
+    with torch.no_grad():
+        collision = torch.logsumexp(2 * logits, dim=-1) - 2 * total
+    return torch.stack([target - total, collision], dim=1)

@@ -42,6 +42,11 @@ class ReadOut:
         """log pi(rejected | x) - log pi_ref(rejected | x)"""
         return self.rejected - self.reference_rejected
 
+    @property
+    def untrained(self) -> "ReadOut":
+        """The read-out of the policy before training, which is the reference: A = B = 0."""
+        return ReadOut(*(self.reference_chosen, self.reference_rejected) * 2)
+
     def margins(self, beta: float) -> Floats:
         """beta * (A - B): the log odds the policy gives to chosen being preferred."""
         return beta * (self.A - self.B)

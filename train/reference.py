@@ -24,6 +24,7 @@ from train.dataset import PairDataset
 from train.folders import private_folder
 from train.logprobs import row_logps
 from train.model import Policy
+from train.tails import weighted_sums
 
 SCHEMA: Final = pa.schema(
     [
@@ -71,6 +72,8 @@ class ReferenceCache:
     """Of `policy`, by `train.model.fingerprint`."""
     collate: Collator
     batch_size: int
+    ld_alpha: float = 1.0
+    """What the sums count tokens past the shorter response's length with (`train.tails`); the cache has every token."""
 
     @property
     def path(self) -> Path:
@@ -102,7 +105,7 @@ class ReferenceCache:
             if row is None:
                 continue
             hits.add(row)
-            pairs.reference[row] = found.sums
+            pairs.reference[row] = weighted_sums(found.chosen, found.rejected, self.ld_alpha)
             # The smallest keys are a random choice of rows, since keys are hashes, and the same one in every run.
             sample[key] = found
             if len(sample) > CHECKED_HITS:
@@ -131,7 +134,7 @@ class ReferenceCache:
             for batch in self._batches():
                 writer.write_batch(batch)
             for row, chosen, rejected in self._fresh(pairs, list(missing.values())):
-                pairs.reference[row] = _Cached(chosen, rejected).sums
+                pairs.reference[row] = weighted_sums(chosen, rejected, self.ld_alpha)
                 for column, value in zip(columns, (key_of_row[row], chosen, rejected), strict=True):
                     column.append(value)
                 if len(columns[0]) == FLUSH_ROWS:
@@ -169,11 +172,6 @@ class _Cached:
 
     chosen: np.ndarray
     rejected: np.ndarray
-
-    @property
-    def sums(self) -> tuple[float, float]:
-        """Return the log-probabilities of both responses, summed in float64."""
-        return float(self.chosen.sum(dtype=np.float64)), float(self.rejected.sum(dtype=np.float64))
 
 
 def _flush(writer: pq.ParquetWriter, columns: tuple[list[object], ...]) -> None:

@@ -25,6 +25,7 @@ from transformers import PrinterCallback, TrainingArguments
 
 from ingest.errors import SettingsError
 from train import model as policies
+from train import row_columns
 from train.collate import Collator
 from train.config import RunConfig
 from train.curve import draw_curve
@@ -40,6 +41,7 @@ from train.dataset import (
 )
 from train.folders import private_folder
 from train.model import Policy
+from train.objective import Objective
 from train.preflight import Preflight
 from train.progress import NARRATION, MetricsFile, TrainingBar, bars, counter, print_held_out
 from train.reference import ReferenceCache, ReferenceResult
@@ -91,13 +93,17 @@ def read_pairs(config: RunConfig, policy: Policy, progress: Progress) -> tuple[P
     preflight = Preflight(
         config.max_length or limit, config.on_overlong == "drop", getattr(policy.tokenizer, "bos_token_id", None)
     )
-    reader = PairReader(policy.tokenizer, preflight)
+    reader = PairReader(policy.tokenizer, preflight, row_columns.wanted(config))
     files = _files(config)
     on_rows = counter(progress, "reading", sum(pq.read_metadata(path).num_rows for path, *_ in files))
     for path, split_of, before_number in files:
         reader.read(path, split_of, on_rows, before_number)
     pairs = reader.dataset()
     refuse_no_rows(pairs)
+    without = row_columns.settle(config, pairs.ids, pairs.noise, pairs.margins)
+    if without:
+        NARRATION.print(f"{without:,} pairs have no margin: of them no more than a win is asked.")
+    Objective.of(config).refuse_row_weights(pairs)
     _narrate_pairs(pairs, preflight)
     return pairs, preflight
 
@@ -172,7 +178,9 @@ def _fill_reference(
     """Give every pair its reference log-probabilities; return the model's fingerprint and where they came from."""
     fingerprint = policies.fingerprint(policy)
     collate = Collator(policy.padding_id)
-    cache = ReferenceCache(config.reference_cache, policy, fingerprint, collate, config.eval_batch_size)
+    cache = ReferenceCache(
+        config.reference_cache, policy, fingerprint, collate, config.eval_batch_size, Objective.of(config).ld_alpha
+    )
     result = cache.fill(pairs, counter(progress, "reference", len(pairs)))
     NARRATION.print(f"Reference log-probabilities: {result.cached:,} from {result.path}, {result.computed:,} computed.")
     return fingerprint, result
@@ -208,7 +216,7 @@ def _trainer(config: RunConfig, policy: Policy, pairs: PairDataset, progress: Pr
         # The base class would wrap the model in nn.DataParallel, which token_logps does not go through.
         NARRATION.print(f"{arguments.n_gpu} GPUs are visible; the run uses the first.")
         arguments._n_gpu = 1
-    trainer = DPOTrainer(policy, pairs, arguments, beta=config.beta, order=config.order)
+    trainer = DPOTrainer(policy, pairs, arguments, objective=Objective.of(config), order=config.order)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(MetricsFile(config.output / "metrics.jsonl"))
     trainer.add_callback(TrainingBar(progress))

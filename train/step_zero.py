@@ -1,4 +1,4 @@
-"""The invariant before the first step: policy and reference are one model, and the loss is its closed form, ln 2.
+"""The invariant before the first step: policy and reference are one model, and the loss is its closed form.
 
 A wrong or stale reference, another chat template, dropout left on, a mask that the cache was not made with: each shows
 here, in seconds, as pairs whose log-probabilities differ.
@@ -11,8 +11,6 @@ import numpy as np
 
 from ingest.errors import TrainingError
 from train.dataset import SPLITS, PairDataset
-from train.losses import SIGMOID
-from train.metrics import losses
 from train.reference import tolerance
 from train.trainer import DPOTrainer
 
@@ -34,7 +32,9 @@ class StepZero:
     rows: int
     """Pairs checked."""
     loss: float
-    """Their measured mean loss; ln 2 = 0.693147 but for rounding."""
+    """Their measured mean loss, without weights."""
+    expected: float
+    """Its closed form (`train.losses`), ln 2 = 0.693147 of sigmoid; they differ by rounding."""
     largest_gap: float
     """Largest |log pi - log pi_ref| of a response, nats."""
 
@@ -42,7 +42,7 @@ class StepZero:
 def check_policy_is_reference(trainer: DPOTrainer, pairs: PairDataset) -> StepZero:
     """Compute all held-out and some training pairs with the policy; compare with the reference.
 
-    Before the first step A = B = 0 on every pair, and the loss is its closed form, ln 2. Some training pairs are
+    Before the first step A = B = 0 on every pair, and the loss is its closed form. Some training pairs are
     computed once more in training mode, where dropout acts. Raises TrainingError that names the pair that is furthest
     off, when one is off by more than the arithmetic explains.
     """
@@ -61,13 +61,19 @@ def _compare(trainer: DPOTrainer, pairs: PairDataset, rows: list[int], *, traini
     tokens = pairs.segment_lengths[rows, 1:].max(axis=1)
     allowed = np.array([tolerance(trainer.policy.autocast, int(count)) for count in tokens])
     with np.errstate(invalid="ignore"):  # of a reference that is not a number, which is refused below
-        loss = float(losses(read_out.margins(trainer.beta)).mean())
+        loss, expected = (float(v.mean()) for v in trainer.objective.of_rows(pairs, rows, read_out))
     worst = int(np.argmax(gaps / allowed))
     if gaps[worst] > allowed[worst]:
         mode, advice = ("in training mode ", _NOISE) if training else ("", _STALE)
         raise TrainingError(
             f"Before the first step the policy must be the reference, but on {pairs.ids[rows[worst]]} they differ "
             f"{mode}by {gaps[worst]:.4g} nats (at most {allowed[worst]:.4g}), and the loss is {loss:.6f} instead of "
-            f"{SIGMOID.at_reference:.6f}. {advice}"
+            f"{expected:.6f}. {advice}"
         )
-    return StepZero(len(rows), loss, float(gaps.max()))
+    at_reference, closed_form = trainer.objective.of_rows(pairs, rows, read_out.untrained)
+    if not np.allclose(at_reference, closed_form, rtol=1e-9, atol=1e-9):
+        raise TrainingError(
+            f"The loss of the reference itself is {at_reference.mean():.9f}, not its closed form "
+            f"{closed_form.mean():.9f}: a defect of train.losses."
+        )
+    return StepZero(len(rows), loss, expected, float(gaps.max()))

@@ -25,15 +25,12 @@ def before_and_after(
     Before training the policy is the reference (`train.step_zero` has checked it on these very pairs), so what it says
     is what the reference says: every margin is 0, accuracy is 0.5 and the loss ln 2.
     """
-    untrained = ReadOut(
-        trained.reference_chosen, trained.reference_rejected, trained.reference_chosen, trained.reference_rejected
-    )
     before, after = {}, {}
     for split in ("validation", "test"):
         rows = pairs.rows_of(split)
         if rows:
             prompts = [pairs.prompt_key(row) for row in rows]
-            before[split] = held_out(untrained.of(rows), beta, prompts, seed)
+            before[split] = held_out(trained.untrained.of(rows), beta, prompts, seed)
             after[split] = held_out(trained.of(rows), beta, prompts, seed)
     return before, after
 

@@ -16,11 +16,14 @@ from ingest.errors import TrainingError
 from train.collate import Batch, Collator
 from train.config import Order
 from train.dataset import PairDataset
-from train.logprobs import row_logps, sequence_logps, token_logps
-from train.losses import SIGMOID
-from train.metrics import ReadOut, losses, training_log
+from train.logprobs import row_logps, sequence_logps, token_logps, token_logps_and_collisions
+from train.losses import Terms
+from train.metrics import ReadOut, training_log
 from train.model import Policy
+from train.objective import Objective
 from train.schedule import rate
+from train.tails import tail_factors, weighted_sums
+from train.wpo import wpo_weights
 
 BUCKET_BATCHES: Final = 32
 """Batches whose pairs are sorted by length together under `order="length"`."""
@@ -68,9 +71,10 @@ class DPOTrainer(Trainer):
     loss_is_scaled_for_ga = True
 
     def __init__(
-        self, policy: Policy, pairs: PairDataset, arguments: TrainingArguments, *, beta: float, order: Order
+        self, policy: Policy, pairs: PairDataset, arguments: TrainingArguments, *, objective: Objective, order: Order
     ) -> None:
-        self.policy, self.pairs, self.beta, self.order = policy, pairs, beta, order
+        self.policy, self.pairs, self.order = policy, pairs, order
+        self.objective: Objective = objective
         self.collate = Collator(policy.padding_id)
         self.seen: list[ReadOut] = []
         validation = pairs.rows_of("validation")
@@ -110,14 +114,25 @@ class DPOTrainer(Trainer):
 
         Weights have mean 1 over the training pairs, so this is the mean loss when all are equal.
         """
-        per_token = token_logps(self.policy.model, inputs, autocast=self.policy.autocast)
-        chosen, rejected = sequence_logps(per_token, inputs["response_mask"]).chunk(2)
-        A, B = chosen - inputs["reference_chosen"], rejected - inputs["reference_rejected"]
-        loss = (inputs["weight"] * SIGMOID.per_pair(A, B, self.beta)).sum() / (num_items_in_batch or len(A))
-        names = ("reference_chosen", "reference_rejected")
-        values = (chosen.detach(), rejected.detach(), *(inputs[name] for name in names))
+        mask = inputs["response_mask"]
+        per_token, weight = self._per_token(inputs)
+        per_token = per_token * tail_factors(mask, self.objective.ld_alpha)
+        chosen, rejected = sequence_logps(per_token, mask).chunk(2)
+        reference = (inputs["reference_chosen"], inputs["reference_rejected"])
+        w, l = mask.sum(dim=1).chunk(2)  # noqa: E741  as in train.losses
+        terms = Terms(chosen, rejected, *reference, w, l, inputs["noise"], inputs["margin"])
+        loss = (weight * self.objective.per_pair(terms)).sum() / (num_items_in_batch or len(chosen))
+        values = (chosen.detach(), rejected.detach(), *reference)
         self.seen.append(ReadOut(*(value.double().cpu().numpy() for value in values)))
         return (loss, {}) if return_outputs else loss
+
+    def _per_token(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return log pi of each response token, and each pair's weight: its own, times WPO's if asked for."""
+        model, autocast = self.policy.model, self.policy.autocast
+        if not self.objective.wpo:
+            return token_logps(model, inputs, autocast=autocast), inputs["weight"]
+        per_token, collisions = token_logps_and_collisions(model, inputs, autocast=autocast)
+        return per_token, inputs["weight"] * wpo_weights(per_token.detach(), collisions, inputs["response_mask"])
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the metrics of all pairs since the last log. Raises TrainingError when a value is not finite."""
@@ -125,7 +140,7 @@ class DPOTrainer(Trainer):
         refuse_not_finite(logs, when)
         if "loss" in logs and self.seen:
             columns = zip(*(vars(seen).values() for seen in self.seen), strict=True)
-            logs.update(training_log(ReadOut(*(np.concatenate(column) for column in columns)), self.beta))
+            logs.update(training_log(ReadOut(*(np.concatenate(column) for column in columns)), self.objective.beta))
             self.seen.clear()
             refuse_not_finite(logs, when)
         super().log(logs, start_time)
@@ -134,9 +149,11 @@ class DPOTrainer(Trainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Log and return the exact means over the validation pairs, whatever the batch size."""
-        read_out = self.read_out(self.pairs.rows_of("validation"))
+        rows = self.pairs.rows_of("validation")
+        read_out = self.read_out(rows)
         refuse_not_finite(vars(read_out), f"among the log-probabilities of validation at step {self.state.global_step}")
-        metrics = {"loss": float(losses(read_out.margins(self.beta)).mean()), **training_log(read_out, self.beta)}
+        loss, _ = self.objective.of_rows(self.pairs, rows, read_out)
+        metrics = {"loss": float(loss.mean()), **training_log(read_out, self.objective.beta)}
         logged = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         self.log(dict(logged))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, logged)
@@ -156,8 +173,8 @@ class DPOTrainer(Trainer):
         done = row_logps(
             self.policy.model, self.pairs, rows, self.collate, batch_size=size, autocast=autocast, training=training
         )
-        for row, *sides in done:
-            policy[place[row]] = [side.sum(dtype=np.float64) for side in sides]
+        for row, chosen, rejected in done:
+            policy[place[row]] = weighted_sums(chosen, rejected, self.objective.ld_alpha)
             on_rows(1)
         return ReadOut(policy[:, 0], policy[:, 1], *self.pairs.reference[rows].T)
 

@@ -27,7 +27,9 @@ from ingest.schema import CURATED, messages_hash, triple_id
 from train.collate import Collator
 from train.config import Order
 from train.dataset import PairDataset, PairReader, split_by_column
+from train.losses import Constants
 from train.model import Policy, fingerprint, load
+from train.objective import Objective
 from train.preflight import Preflight
 from train.reference import ReferenceCache
 from train.trainer import DPOTrainer
@@ -171,7 +173,18 @@ def read_with_reference(policy: Policy, path: Path) -> PairDataset:
     return pairs
 
 
-def make_trainer(policy: Policy, pairs: PairDataset, output: Path, *, order: Order, **arguments: Any) -> DPOTrainer:
+SIGMOID = Objective({"sigmoid": 1.0}, Constants(beta=0.1))
+
+
+def make_trainer(
+    policy: Policy,
+    pairs: PairDataset,
+    output: Path,
+    *,
+    order: Order,
+    objective: Objective = SIGMOID,
+    **arguments: Any,
+) -> DPOTrainer:
     """A trainer as `train.run` makes it, quiet, with `arguments` of TrainingArguments."""
     quiet: dict[str, Any] = {
         "report_to": "none",
@@ -180,7 +193,7 @@ def make_trainer(policy: Policy, pairs: PairDataset, output: Path, *, order: Ord
         "dataloader_pin_memory": False,
     }
     made = TrainingArguments(output_dir=str(output), remove_unused_columns=False, use_cpu=True, **quiet, **arguments)
-    trainer = DPOTrainer(policy, pairs, made, beta=0.1, order=order)
+    trainer = DPOTrainer(policy, pairs, made, objective=objective, order=order)
     trainer.remove_callback(PrinterCallback)
     return trainer
 

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 from ingest.errors import TrainingError
 from train.collate import Batch, Collator
 from train.dataset import Pair
-from train.logprobs import check_head, sequence_logps, token_logps
+from train.logprobs import check_head, sequence_logps, token_logps, token_logps_and_collisions
 from train.model import Policy
 
 from .conftest import SIZE, read_all
@@ -126,3 +126,19 @@ def test_a_model_that_caps_its_logits_is_refused() -> None:
 
     with pytest.raises(TrainingError, match="scales or caps"):
         check_head(capped)
+
+
+def test_collision_probabilities_are_those_of_the_full_logits(models_folder: Path) -> None:
+    """log sum_v p(v)^2 of every response token, in chunks of 3 positions, and the log-probabilities beside them."""
+    model = AutoModelForCausalLM.from_pretrained(models_folder / "llama")
+    given = batch()
+    logps, collisions = token_logps_and_collisions(model, given, chunk_bytes=3 * ONE_ROW)
+    every = torch.log_softmax(
+        model(input_ids=given["input_ids"], attention_mask=given["attention_mask"]).logits, dim=-1
+    )
+    expected = every.double().exp().square().sum(-1).log()[:, :-1][given["response_mask"][:, 1:]]
+
+    assert torch.allclose(collisions.double(), expected, rtol=0, atol=1e-5)
+    assert torch.equal(logps, token_logps(model, given, chunk_bytes=3 * ONE_ROW))
+    assert logps.requires_grad
+    assert not collisions.requires_grad
