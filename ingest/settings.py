@@ -4,7 +4,6 @@ A relative path in the file is relative to the file's own folder, so that a work
 an error. Without a file, `load` gives the defaults below, relative to the working directory.
 """
 
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,8 +76,9 @@ class Limits(_Strict):
     """A longer line is quarantined without being held in memory."""
     commit_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
     """Log bytes that are read between two commits to the lake."""
-    workers: Annotated[int, Field(ge=1)] = min(os.cpu_count() or 1, 4)
-    """Processes that read a file of lines of which 64 MB or more are new; smaller ones are read by the run alone."""
+    workers: Annotated[int, Field(ge=1)] = 1
+    """Processes that read a file of lines of which 64 MB or more are new; smaller ones are read by the run alone.
+    More than one costs more CPU, and saves time only where cores are free."""
     settle_seconds: Annotated[int, Field(ge=0)] = 3600
     """A file that has not changed for so long will not grow: its torn last line is quarantined instead of awaited."""
     quarantine_share: Annotated[float, Field(ge=0, le=1)] | None = None

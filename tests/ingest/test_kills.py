@@ -60,9 +60,9 @@ for line in sys.stdin:
 class Runs:
     """Starts `python -m ingest run` in processes of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, code: str = SERVER) -> None:
         self._server = subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def _ask(self, order: str) -> int:
