@@ -5,6 +5,7 @@ Reads columns of the lake, never a text. A gap is one of:
     missing_window      hours without a row in which rows are usual (`ingest.rhythm`)
     missing_file        names that a run of dates, hours or numbers leaves out (`ingest.file_names`)
     quiet               nothing new for longer than is usual
+    future              rows dated later than tomorrow: a clock or a unit is wrong, and they say nothing of the above
     withheld            calls whose text the source did not log: sentinels, stubs, empty bodies (`ingest.withheld`)
     empty_answer        rows whose answer says nothing
     missing_choices     a call asked for more answers than came
@@ -17,7 +18,7 @@ Reads columns of the lake, never a text. A gap is one of:
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import duckdb
@@ -33,6 +34,7 @@ KINDS: Final = {
     "missing_window": "no rows where rows are usual",
     "missing_file": "a name is left out",
     "quiet": "silent for longer than is usual",
+    "future": "dated later than tomorrow",
     "withheld": "the text was not logged",
     "empty_answer": "the answer says nothing",
     "missing_choices": "fewer answers than were asked for",
@@ -84,13 +86,22 @@ class Timed:
         return _time(self.last_us[max(self.rows)])
 
 
-def timed(connection: duckdb.DuckDBPyConnection) -> dict[str, Timed]:
-    """Return source -> its rows by hour: of interactions, or where a source has none, of feedback."""
+def ahead(now: datetime) -> int:
+    """Return the time no row can reach, in microseconds since 1970: clocks and zones differ by a day at most."""
+    return int((now + timedelta(days=1)).timestamp() * 1_000_000)
+
+
+def timed(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[str, Timed]:
+    """Return source -> its rows by hour: of interactions, or where a source has none, of feedback.
+
+    Rows of the future are left out: one of them would stand for a source that is never silent again.
+    """
     found: dict[str, list[tuple[int, int, int, int]]] = {}
     for table in ("interactions", "feedback"):
         rows = connection.execute(
             f"SELECT source, epoch_us(event_time) // 3600000000 AS hour, count(*), min(epoch_us(event_time)), "
-            f"max(epoch_us(event_time)) FROM {table} WHERE event_time IS NOT NULL GROUP BY ALL ORDER BY source, hour"
+            f"max(epoch_us(event_time)) FROM {table} WHERE epoch_us(event_time) < ? GROUP BY ALL ORDER BY source, hour",
+            [ahead(now)],
         ).fetchall()
         known = set(found)
         for source, *hour in rows:
@@ -118,7 +129,7 @@ def find(
     with lake.database() as connection:
         for table in ("interactions", "feedback", "files"):
             lake.view(connection, table)
-        clock = timed(connection)
+        clock = timed(connection, now)
         counted = [*_withheld(connection), *_counted(connection, limits, now)]
         read = {source for (source,) in connection.execute("SELECT DISTINCT source FROM files").fetchall()}
     gaps = [gap for source, seen in clock.items() for gap in _of_time(source, seen, limits, now, set(unread))]
@@ -185,7 +196,7 @@ def _counted(connection: duckdb.DuckDBPyConnection, limits: Gaps, now: datetime)
     until = int(now.timestamp() * 1_000_000) - limits.orphan_hours * HOUR * 1_000_000
     found = []
     for kind, query in _COUNTS.items():
-        given = {"until": until, "empty": _EMPTY}
+        given = {"until": until, "ahead": ahead(now), "empty": _EMPTY}
         wanted = {name: value for name, value in given.items() if f"${name}" in query}
         for source, day, n in connection.execute(query, wanted).fetchall():
             found.append(Gap(kind, source, n, day, day))
@@ -193,6 +204,11 @@ def _counted(connection: duckdb.DuckDBPyConnection, limits: Gaps, now: datetime)
 
 
 _COUNTS: Final = {
+    "future": """
+        SELECT source, day, count(*) FROM (
+            SELECT source, day, event_time FROM interactions UNION ALL SELECT source, day, event_time FROM feedback
+        ) WHERE epoch_us(event_time) >= $ahead GROUP BY ALL
+    """,
     "empty_answer": """
         SELECT source, day, count(*) FROM interactions WHERE response_hash IN $empty GROUP BY ALL
     """,

@@ -71,7 +71,7 @@ def workspace_status(settings: Settings, lake: Lake, now: datetime) -> dict[str,
             name: connection.execute(_BY_REASON.format(column=name)).fetchall()
             for name in ("quarantined_by_reason", "skipped_by_reason")
         }
-        clock = gaps.timed(connection)
+        clock = gaps.timed(connection, now)
     nothing = dict.fromkeys(("files", *COUNTS), 0) | {"run_id": None, "run_time": None}
     sources = {name: _source(rows.get(name, nothing), now) for name in [*names, *sorted(rows.keys() - set(names))]}
     for name, counts in reasons.items():

@@ -213,3 +213,19 @@ def test_sparkline(counts: list[int], drawn: str) -> None:
 )
 def test_ago(seconds: int | None, said: str) -> None:
     assert ago(seconds) == said
+
+
+def test_a_row_of_the_future_hides_no_silence(workspace: Workspace, interaction: Make, log: Log) -> None:
+    """Three weeks of an hourly source, then two days of nothing; and one row of the year 2062."""
+    start = NOW - timedelta(days=23)
+    hours = [start + timedelta(hours=n) for n in range(21 * 24)]
+    records = [interaction(n, time=moment.isoformat()) for n, moment in enumerate(hours)]
+    records.append(interaction(9999, time="2062-01-01T00:00:00Z"))
+    (workspace.logs / "a.jsonl").write_bytes(log(*records))
+    workspace.run()
+    found = workspace_status(workspace.settings, workspace.lake, NOW)
+    told = {gap["kind"]: gap for gap in found["gaps"] if gap["kind"] in ("quiet", "future")}
+    assert told["future"] == {"kind": "future", "source": "app", "count": 1, "start": "2062-01-01", "end": "2062-01-01"}
+    assert told["quiet"]["start"] == hours[-1].isoformat()
+    app = found["sources"]["app"]
+    assert (app["newest_event"], app["lag_seconds"]) == (hours[-1].isoformat(), 49 * 3600)
