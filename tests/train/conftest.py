@@ -165,10 +165,11 @@ def read_all(policy: Policy, path: Path) -> PairDataset:
     return reader.dataset()
 
 
-def read_with_reference(policy: Policy, path: Path) -> PairDataset:
+def read_with_reference(policy: Policy, path: Path, ld_alpha: float = 1.0) -> PairDataset:
     """The pairs of a file with a split column and their reference log-probabilities; the cache is beside the file."""
     pairs = read_all(policy, path)
-    cache = ReferenceCache(path.parent / "reference", policy, fingerprint(policy), Collator(policy.padding_id), 8)
+    folder, collate = path.parent / "reference", Collator(policy.padding_id)
+    cache = ReferenceCache(folder, policy, fingerprint(policy), collate, 8, ld_alpha)
     cache.fill(pairs, lambda _: None)
     return pairs
 

@@ -12,10 +12,12 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer as TRLTrainer
 
 from train.dataset import PairDataset
+from train.losses import Constants
 from train.model import load
+from train.objective import Objective
 from train.trainer import DPOTrainer
 
-from .conftest import curated_table, learnable_pairs, make_trainer, read_with_reference, say
+from .conftest import SIGMOID, curated_table, learnable_pairs, make_trainer, read_with_reference, say
 
 STEPS = 8
 BATCH = 4
@@ -70,6 +72,35 @@ def test_eight_steps_have_the_losses_and_weights_of_trl(
         assert log["grad_norm"] == pytest.approx(float(their_log["grad_norm"]), rel=1e-4)
 
 
+RECIPES: list[tuple[str, Objective, dict[str, Any]]] = [
+    (
+        "mix",
+        Objective({"ipo": 1.0, "nca": 0.5}, Constants(beta=0.1)),
+        {"loss_type": ["ipo", "nca_pair"], "loss_weights": [1.0, 0.5]},
+    ),
+    ("LD-DPO", Objective({"sigmoid": 1.0}, Constants(beta=0.1), ld_alpha=0.3), {"ld_alpha": 0.3}),
+    ("WPO", Objective({"sigmoid": 1.0}, Constants(beta=0.1), wpo=True), {"use_weighting": True}),
+]
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize(("objective", "theirs"), [r[1:] for r in RECIPES], ids=[r[0] for r in RECIPES])
+def test_eight_steps_of_other_recipes_have_the_losses_and_weights_of_trl(
+    published: Path,
+    model_folder: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    objective: Objective,
+    theirs: dict[str, Any],
+) -> None:
+    ours, _ = run_ours(published, model_folder, tmp_path / "ours", objective)
+    trl = run_trl(published, model_folder, tokenizer, tmp_path / "trl", precompute=False, **theirs)
+
+    assert losses(ours) == pytest.approx(losses(trl), rel=1e-5, abs=1e-5)
+    for (name, a), b in zip(ours.policy.model.named_parameters(), trl.model.parameters(), strict=True):
+        assert torch.allclose(a, b, rtol=0, atol=1e-5), name
+
+
 def test_datasets_loads_what_curate_publishes(published: Path) -> None:
     loaded = load_dataset("parquet", data_files=str(published), split="train", cache_dir=str(published.parent / "hf"))
 
@@ -78,17 +109,19 @@ def test_datasets_loads_what_curate_publishes(published: Path) -> None:
     assert loaded[0]["split"] == "train"
 
 
-def run_ours(data: Path, model_folder: Path, output: Path) -> tuple[DPOTrainer, PairDataset]:
+def run_ours(
+    data: Path, model_folder: Path, output: Path, objective: Objective = SIGMOID
+) -> tuple[DPOTrainer, PairDataset]:
     """Train 8 steps in the file's order."""
     policy = load(model_folder, torch.device("cpu"), None)
-    pairs = read_with_reference(policy, data)
-    trainer = make_trainer(policy, pairs, output, order="sequential", **SHARED)
+    pairs = read_with_reference(policy, data, objective.ld_alpha)
+    trainer = make_trainer(policy, pairs, output, order="sequential", objective=objective, **SHARED)
     trainer.train()
     return trainer, pairs
 
 
 def run_trl(
-    data: Path, model_folder: Path, tokenizer: PreTrainedTokenizerFast, output: Path, *, precompute: bool
+    data: Path, model_folder: Path, tokenizer: PreTrainedTokenizerFast, output: Path, *, precompute: bool, **recipe: Any
 ) -> Any:
     """Train the same 8 steps with TRL, on the file as it is."""
     arguments = DPOConfig(
@@ -105,6 +138,7 @@ def run_trl(
         disable_tqdm=True,
         dataloader_pin_memory=False,
         **SHARED,
+        **recipe,
     )
     dataset = load_dataset("parquet", data_files=str(data), split="train", cache_dir=str(output / "hf"))
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
