@@ -202,7 +202,7 @@ class RowBuilder:
         if not events:
             return with_piece(schema.FEEDBACK).empty_table()
         suspects = _suspects([[event.text] if event.text else [] for _, event in events])
-        named = _suspects([[] if e.origin.keyed else _ids(event) for e, event in events], prose=0)
+        named = _suspects([_ids(event) for _, event in events], prose=0)
         rows = [self._feedback(e, f, *flags) for (e, f), *flags in zip(events, suspects, named, strict=True)]
         return pa.Table.from_pylist(rows, schema=with_piece(schema.FEEDBACK))
 

@@ -2,9 +2,11 @@
 
 Every example line of docs/formats.md is written once for each of its strings, that string with a canary behind it, and
 once with a canary as a key of each object; JSON within strings is planted, too. What this breaks goes to quarantine.
+Canaries also stand in numbers, in cells and column names of CSV and Parquet, and in the label store.
 """
 
 import gzip
+import itertools
 import json
 import os
 import re
@@ -14,7 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
+
+from ingest.lake import Lake
+from ingest.schema import LABEL_EVENT_COLUMNS
+from tests.ingest.test_labels import TYPES, Store
+from tests.ingest.test_readers_registry import EXAMPLES
+from tests.ingest.test_tables import ROWS, as_csv, as_parquet, stated
 
 FORMATS = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
 
@@ -93,6 +102,40 @@ def spellings() -> dict[bytes, str]:
     return {form.encode(): secret for secret in SECRETS for form in (secret, json.dumps(secret)[1:-1])}
 
 
+def ingested(root: Path) -> dict[str, Any]:
+    """Ingest root/logs, twice, and curate; no file but those below logs, and nothing said, may hold a canary.
+
+    Return what the first run printed.
+    """
+    (root / "winnow.toml").write_text(
+        'lake = "lake"\ncurated = "curated"\n[[sources]]\nname = "app"\npath = "logs/*"\n'
+        '[labels]\nurl = "sqlite:///logs/store/labels.db"\n'
+    )
+    said, summaries = b"", []
+    for command in ("ingest", "ingest", "curate"):
+        done = subprocess.run(
+            [sys.executable, "-m", command, "run", "--config", str(root / "winnow.toml")],
+            capture_output=True,
+            check=False,
+            env=os.environ | {"TMPDIR": str(root)},
+        )
+        said += done.stdout + done.stderr
+        if command == "ingest":
+            assert done.returncode == 0, done.stderr.decode()
+            summaries.append(json.loads(done.stdout))
+    first = summaries[0]
+    assert first["records"] == sum(first[k] for k in ("interactions", "feedback", "quarantined", "skipped"))
+    files = [path for path in root.rglob("*") if path.is_file() and root / "logs" not in path.parents]
+    forms = spellings()
+    pattern = re.compile(b"|".join(map(re.escape, forms)))
+    held = {(str(path.relative_to(root)), data[max(0, found.start() - 60) : found.end() + 20])
+            for path in files for data in stored(path) for found in pattern.finditer(data)}  # fmt: skip
+    assert not held, "\n".join(map(str, sorted(held)[:40]))
+    assert not pattern.findall(said)
+    assert isinstance(first, dict)
+    return first
+
+
 def test_no_byte_of_the_workspace_holds_a_canary(tmp_path: Path) -> None:
     assert len(CANARIES) == len(set(CANARIES)) == len(set(SECRETS)) == 40
     logs = tmp_path / "logs"
@@ -109,28 +152,73 @@ def test_no_byte_of_the_workspace_holds_a_canary(tmp_path: Path) -> None:
                 lines += copies
     torn = "".join(json.dumps({"a": "x", "b": canary}, ensure_ascii=False)[:-1] + "\n" for canary in CANARIES)
     (logs / "torn.jsonl").write_text(torn, encoding="utf-8")
-    (tmp_path / "winnow.toml").write_text(
-        'lake = "lake"\ncurated = "curated"\n[[sources]]\nname = "app"\npath = "logs/*"\n'
-    )
-    said = b""
-    for command in ("ingest", "ingest", "curate"):
-        done = subprocess.run(
-            [sys.executable, "-m", command, "run", "--config", str(tmp_path / "winnow.toml")],
-            capture_output=True,
-            check=False,
-            env=os.environ | {"TMPDIR": str(tmp_path)},
-        )
-        said += done.stdout + done.stderr
-        if command == "ingest":
-            assert done.returncode == 0, done.stderr.decode()
-            first = json.loads(done.stdout)
-            assert first["records"] == sum(first[k] for k in ("interactions", "feedback", "quarantined", "skipped"))
-    files = [path for path in tmp_path.rglob("*") if path.is_file() and logs not in path.parents]
-    assert {"interactions", "feedback", "quarantine", "triples"} <= {path.parent.name for path in files}
-    forms = spellings()
-    pattern = re.compile(b"|".join(map(re.escape, forms)))
-    held = {(str(path.relative_to(tmp_path)), data[max(0, found.start() - 60) : found.end() + 20])
-            for path in files for data in stored(path) for found in pattern.finditer(data)}  # fmt: skip
-    assert not held, "\n".join(map(str, sorted(held)[:40]))
-    assert not pattern.findall(said)
+    summary = ingested(tmp_path)
+    assert {"interactions", "feedback", "quarantine", "triples"} <= {path.parent.name for path in tmp_path.rglob("*")}
+    assert summary["lines"] == lines + len(CANARIES)
     assert lines > 20 * len(CANARIES)
+
+
+NUMBERS = tuple(int(canary) for canary in CANARIES if canary.isdecimal() and canary[0] != "0")
+"""Canaries that are cards, as numbers of JSON."""
+
+
+def numbered(value: Any, number: int) -> Iterator[Any]:
+    """Yield copies of `value`, each with the number in another object, also in JSON within strings."""
+    if isinstance(value, str) and (inner := nested(value)) is not None:
+        yield from (json.dumps(copy) for copy in numbered(inner, number))
+    elif isinstance(value, dict):
+        yield value | {"card": number}
+        for key, item in value.items():
+            yield from (value | {key: copy} for copy in numbered(item, number))
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from ([*value[:place], copy, *value[place + 1 :]] for copy in numbered(item, number))
+
+
+def write_numbers(path: Path) -> int:
+    """Write every object of every format with a card in it, return how many lines."""
+    numbers = itertools.cycle(NUMBERS)
+    lines = [json.dumps(copy) for _, record in EXAMPLES for copy in numbered(record, next(numbers))]
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return len(lines)
+
+
+def write_tables(folder: Path) -> int:
+    """Write every tabular format as CSV and Parquet, canaries in cells and names of columns; return how many rows."""
+    canaries, count = itertools.cycle(CANARIES), 0
+    for number, (_, record) in enumerate(ROWS):
+        row = stated(record)
+        copies = [
+            row | {key: copy}
+            for key in row
+            for copy in itertools.islice(planted(row[key], next(canaries)), 4)
+            if isinstance(copy, str)
+        ]
+        for name, rows in (("cells", [row, *copies]), ("names", [row | {next(canaries): "x"}])):
+            as_csv(rows, folder / f"{number}-{name}.csv")
+            as_parquet(rows, folder / f"{number}-{name}.parquet")
+            count += 2 * len(rows)
+    return count
+
+
+def write_labels(path: Path) -> int:
+    """Write canaries into each column of text, as whoever writes to the store can; return how many events."""
+    store = Store(path)
+    canaries = itertools.cycle(CANARIES)
+    columns = [name for name in LABEL_EVENT_COLUMNS if name not in TYPES]
+    for number, column in enumerate(columns * 4):
+        store.add(**{"event_id": f"event {number}", "verdict": "left", column: next(canaries)})
+    return 4 * len(columns)
+
+
+def test_numbers_tables_and_the_label_store(tmp_path: Path) -> None:
+    (tmp_path / "logs" / "store").mkdir(parents=True)
+    lines = write_numbers(tmp_path / "logs" / "numbers.jsonl") + write_tables(tmp_path / "logs")
+    lines += write_labels(tmp_path / "logs" / "store" / "labels.db")
+    summary = ingested(tmp_path)
+    assert summary["lines"] == lines
+    assert summary["redactions"]["card"] > len(NUMBERS)
+    with duckdb.connect() as connection:
+        Lake(tmp_path / "lake").view(connection, "feedback")
+        connection.execute("SELECT DISTINCT source_id[:3] FROM feedback WHERE source = 'labels' ORDER BY 1")
+        assert connection.fetchall() == [("eve",), ("id:",)]
