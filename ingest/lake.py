@@ -314,7 +314,9 @@ class Lake:
             # Killed while it made the table: the log has no entry yet, and nothing was written.
             if isinstance(error, TableNotFoundError) and not any(path.glob("*.parquet")):
                 return None
-            raise LakeError(f"{path} is not a readable Delta table: {error}. Restore it from a backup.") from error
+            raise LakeError(
+                f"{path} is not a readable Delta table: {_said(error)}. Restore it from a backup."
+            ) from error
         _check_stored(path, delta.schema(), _contract(table))
         return delta
 
@@ -406,4 +408,11 @@ def _writing(table: str) -> Iterator[None]:
     try:
         yield
     except (DeltaError, OSError) as error:
-        raise LakeError(f"Cannot write {table}: {error}. Nothing of this commit is in the lake; run again.") from error
+        raise LakeError(
+            f"Cannot write {table}: {_said(error)}. Nothing of this commit is in the lake; run again."
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    """Return what went wrong, without the stack of Rust frames that deltalake adds where RUST_BACKTRACE is set."""
+    return str(error).partition("\n")[0]

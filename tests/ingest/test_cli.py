@@ -160,3 +160,14 @@ def test_what_the_system_refuses_is_one_line(workspace: Any, ingest: Any) -> Non
     assert (found.returncode, found.stdout) == (4, "")
     assert "File name too long. Look at permissions and at free space." in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def test_a_broken_table_is_one_line(workspace: Any, ingest: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where RUST_BACKTRACE makes deltalake's messages thirty lines long."""
+    monkeypatch.setenv("RUST_BACKTRACE", "1")
+    log = workspace.root / "lake" / "files" / "_delta_log"
+    log.mkdir(parents=True)
+    (log / "00000000000000000000.json").write_text("{")
+    found = ingest("status")
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (4, "", 1)
+    assert found.stderr.endswith("Restore it from a backup.\n")
