@@ -12,6 +12,7 @@ import hmac
 import ipaddress
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -47,6 +48,7 @@ TOKEN_CHARACTERS: Final = 16
 """A shorter token is refused: it could be guessed."""
 WARN_SECONDS: Final = 60.0
 """The least time between two warnings of a disk that takes nothing."""
+_HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(?::[0-9]*)?", re.ASCII)
 _INLINE_BYTES: Final = 64 * 1024
 """A larger body is decoded beside the event loop."""
 _LOG: Final = logging.getLogger("winnow.collector")
@@ -131,7 +133,7 @@ class Collector:
             same = hmac.compare_digest(given.strip().encode(), self.settings.token.encode())
             if scheme.lower() != "bearer" or not same:
                 raise RefusedError(401, "Authorization: expected the collector's bearer token.")
-        elif not is_loopback(request.url.hostname or ""):
+        elif not _names_this_machine(request):
             raise RefusedError(403, "Host: expected this machine's own name; start the collector with --token-file.")
 
     async def _otlp(self, signal_: Signal, request: Request, holding: Holding) -> Response:
@@ -237,6 +239,12 @@ def _event(sent: object, where: str) -> dict[str, object]:
     except RecordError as error:
         raise RefusedError(400, f"{where}{error.detail}.") from error
     return record
+
+
+def _names_this_machine(request: Request) -> bool:
+    """Return whether the Host header does; request.url would put the server's own address in place of an odd one."""
+    named = _HOST.fullmatch(request.headers.get("host", ""))
+    return named is not None and is_loopback(named[1].strip("[]"))
 
 
 def is_loopback(host: str) -> bool:

@@ -149,6 +149,8 @@ ADMITTED: list[tuple[str, str | None, dict[str, str], int]] = [
     ("this machine, IPv6", None, {"host": "[::1]:4318"}, 200),
     ("a page under a name of its own", None, {"host": "evil.example"}, 403),
     ("a name that begins so", None, {"host": "127.0.0.1.evil.example"}, 403),
+    ("an address of this machine after a sign", None, {"host": "evil.example@localhost"}, 403),
+    ("a name that is none", None, {"host": "[::1"}, 403),
 ]
 
 
