@@ -112,6 +112,13 @@ class Fields:
             self.bad(key, f"a whole number from 0 to {INT32_MAX}")
         return int(value)
 
+    def http_status(self, key: str) -> int:
+        """Return a required status of HTTP, 100 to 599: it becomes part of a reason, which any other number may not."""
+        value = self.integer(key)
+        if not 100 <= value <= 599:
+            self.bad(key, "a status of HTTP, from 100 to 599")
+        return value
+
     def maybe_integer(self, key: str) -> int | None:
         """Return a whole number from 0 on, or None."""
         return self.integer(key) if self.has(key) else None

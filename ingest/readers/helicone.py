@@ -55,7 +55,7 @@ def _served(row: Fields) -> Reading:
     status = row.number("response_status")
     if status != 200:
         # Negative numbers are Helicone's own: still running, cancelled, refused as a threat.
-        return Reading(skipped=f"http_status_{int(status)}" if status > 0 else "no_response")
+        return Reading(skipped=f"http_status_{row.http_status('response_status')}" if status > 0 else "no_response")
     request, response = _body(row, "request_body"), _body(row, "response_body")
     if STUB in request or STUB in response:
         return Reading(skipped="stub_body")

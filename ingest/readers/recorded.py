@@ -45,8 +45,7 @@ def exchange(
     if row.has("kind") and record["kind"] != kind:
         raise RecordError("unknown_format", f"kind: expected {kind}, got the record of another API")
     request, nothing = row.child("request"), Fields({}, "response")
-    status = row.maybe_integer("status")
-    if status is not None and status != 200:
+    if row.has("status") and (status := row.http_status("status")) != 200:
         return Exchange(request, nothing, f"http_status_{status}")
     response = _response(row, join, is_stream)
     if response is None:

@@ -48,7 +48,7 @@ def _exchange(row: Fields) -> Reading:
     """Return the interactions of an exchange, or why nobody was answered."""
     if not row.has("status") and row.has("error"):
         return Reading(skipped="no_response")
-    status = row.integer("status")
+    status = row.http_status("status")
     if status != 200:
         return Reading(skipped=f"http_status_{status}")
     if row.maybe_flag("cut_off"):
