@@ -103,10 +103,11 @@ def summary_table(summary: Summary) -> Table:
         box=SIMPLE_HEAD,
         show_footer=True,
     )
-    table.add_column("file", footer="total", no_wrap=True)
-    for name in COUNTS:
-        table.add_column(name, footer=str(totals[name]), justify="right", no_wrap=True)
-    table.add_column("pending bytes", footer=str(sum(summary.pending.values())), justify="right", no_wrap=True)
+    # A narrow terminal folds names and headers; a count is never cut.
+    table.add_column("file", footer="total", overflow="fold", min_width=8)
+    columns = {name: totals[name] for name in COUNTS} | {"pending bytes": sum(summary.pending.values())}
+    for name, count in columns.items():
+        table.add_column(name, footer=str(count), justify="right", overflow="fold", min_width=len(str(count)))
     by_path: dict[str, list[Tally]] = {path: [] for path in summary.pending}
     for tally in summary.tallies:
         by_path.setdefault(tally.origin.path, []).append(tally)
