@@ -53,7 +53,8 @@ def explain(settings: Settings, ident: str) -> dict[str, Any]:
             lake.view(connection, table)
         origins = _Origins(settings, connection)
         for table, describe in (("triples", _triple), ("unpaired", _unpaired), ("feedback", _event)):
-            if found := _rows(connection, f"FROM {table} WHERE {_key_of(table)} = $id", id=ident):
+            # An id is ASCII; what a terminal sends may be no text at all, which DuckDB does not take.
+            if ident.isascii() and (found := _rows(connection, f"FROM {table} WHERE {_key_of(table)} = $id", id=ident)):
                 return describe(connection, origins, found[0])
     raise SettingsError(
         f"The lake {settings.lake} has no triple, unpaired row or feedback event {ident!r}. Ids begin with b2:, and a "

@@ -103,5 +103,5 @@ class _Hook:
         try:
             return Call(self._shared, self._server, is_chat, kwargs)
         except Exception:
-            self._shared.log.not_logged()
+            self._shared.not_logged()
             return None

@@ -8,7 +8,7 @@ import functools
 import time
 import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -35,6 +35,11 @@ class Shared:
     """Whether log-probabilities are asked for."""
     refusing: set[tuple[str, object]] = field(default_factory=set)
     """(server, model) that refuses them."""
+
+    def not_logged(self) -> None:
+        """Count a call that is not in the log; a log too broken to count is no reason to fail the call."""
+        with suppress(Exception):
+            self.log.not_logged()
 
 
 @dataclass
@@ -126,7 +131,7 @@ class Call:
     def _not_logged(self) -> None:
         if not self.logged:
             self.logged = True
-            self.shared.log.not_logged()
+            self.shared.not_logged()
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -226,18 +231,22 @@ class Call:
             stated["logprob_model"] = response.get("model")
         if not self.is_chat:
             self.source_id = (response or {}).get("id") or self.source_id  # what a later request goes on from
-        self.context.run(
-            functools.partial(
-                self.shared.log.interaction,
-                self.request,
-                response,
-                id=self.source_id,
-                status=status,
-                error=error or self.error,
-                cut_off=cut_off,
-                **stated,
+        try:
+            self.context.run(
+                functools.partial(
+                    self.shared.log.interaction,
+                    self.request,
+                    response,
+                    id=self.source_id,
+                    status=status,
+                    error=error or self.error,
+                    cut_off=cut_off,
+                    **stated,
+                )
             )
-        )
+        except Exception:
+            self.logged = False  # and so counted as not logged
+            raise
 
 
 def _dumped(value: Any) -> dict[str, Any]:

@@ -197,6 +197,8 @@ def named(settings: Settings, user: str | None, pseudonym: str | None) -> tuple[
         raise SettingsError(
             f'"{pseudonym}" is no pseudonym: "u:" and 32 hex digits. Use --user for the logs\' own ids.'
         )
+    if user is not None and any("\ud800" <= character <= "\udfff" for character in user):
+        raise SettingsError(f"The name {user!r} is not UTF-8, as every name in a log is. Give it as the logs do.")
     if not settings.pseudonym_key.is_file():
         raise SettingsError(f"No pseudonym key at {settings.pseudonym_key}: without it nobody can be found by name.")
     pseudonyms = Pseudonyms(settings.pseudonym_key)

@@ -225,8 +225,9 @@ def test_what_turns_out_later_to_be_of_an_erased_user_goes_then(
         ({}, "Name one user"),
         ({"user": "ann", "pseudonym": "u:" + "0" * 32}, "Name one user"),
         ({"pseudonym": "ann"}, "is no pseudonym"),
+        ({"user": "ann\udcff"}, "is not UTF-8"),
     ],
-    ids=["nobody", "two names", "no pseudonym"],
+    ids=["nobody", "two names", "no pseudonym", "no text"],
 )
 def test_names_that_are_none_are_refused(filled: Any, given_names: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):

@@ -188,6 +188,7 @@ def test_the_command_prints_json_and_a_table(voted: tuple[Workspace, str]) -> No
     assert "has no triple, unpaired row or feedback event 'b2:0'" in unknown.stderr
 
 
-def test_an_unknown_id_is_refused(workspace: Workspace) -> None:
+@pytest.mark.parametrize("ident", ["b2:0", "", "b2:\0", "b2:\udcff"], ids=["unknown", "empty", "NUL", "no text"])
+def test_an_unknown_id_is_refused(workspace: Workspace, ident: str) -> None:
     with pytest.raises(SettingsError, match="has no triple"):
-        explain(workspace.settings, "b2:0")
+        explain(workspace.settings, ident)

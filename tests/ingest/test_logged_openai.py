@@ -316,6 +316,17 @@ def test_bug_of_ours_reaches_nobody(log: DeploymentLog, client: openai.OpenAI, m
     assert log.counters().lost == {"not_logged": 2}
 
 
+@pytest.mark.parametrize("broken", [("interaction",), ("snapshot",), ("interaction", "snapshot", "not_logged")])
+def test_broken_log_reaches_nobody(
+    log: DeploymentLog, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch, broken: tuple[str, ...]
+) -> None:
+    for name in broken:
+        monkeypatch.setattr(log, name, lambda *_, **__: 1 / 0)
+    answer = client.chat.completions.create(model="m", messages=ASKED)
+    assert answer.choices[0].message.content == ANSWERS[0]
+    assert log.counters().lost == ({} if "not_logged" in broken else {"not_logged": 1})
+
+
 def test_client_is_wrapped_once(workspace: Workspace, log: DeploymentLog, client: openai.OpenAI) -> None:
     assert logged(client, log) is client
     client.chat.completions.create(model="m", messages=ASKED)
