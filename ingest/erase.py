@@ -185,6 +185,7 @@ def _erase(settings: Settings, lake: Lake, subjects: Subjects, erasure: Erasure,
             lake.purge(table)
         progress("pair")  # last, so that the next run finds nothing changed; what it replaces holds nothing of the user
         pairing.build(lake, erasure.erasure, settings.pairing)
+        snapshots.forget_splits(settings.curated, lake)
         progress("prove")
         erasure.proof = _prove(settings, store, erasure)
     erasure.trained_on = snapshots.trained_on(settings.curated, settings.train.output)

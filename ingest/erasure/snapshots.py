@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingest.erasure.proof import leaves
 from ingest.errors import ContractError, LakeBusyError
+from ingest.lake import Lake
 from ingest.subjects import Subjects
 
 MANIFEST: Final = "manifest.json"
@@ -31,6 +33,8 @@ TEXTS: Final = {
 }
 """File -> columns that hold what somebody said."""
 BATCH_ROWS: Final = 1024
+SPLITS: Final = "splits.parquet"
+"""Which prompt group went where, over all snapshots (`curate.split` writes it)."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,30 @@ def name_successor(curated: Path, name: str) -> None:
         manifest = _manifest(folder)
         if manifest.get("superseded", {"by": ""})["by"] is None:
             _write(folder / MANIFEST, {**manifest, "superseded": {**manifest["superseded"], "by": name}})
+
+
+def forget_splits(curated: Path, lake: Lake) -> None:
+    """Take out of <curated>/splits.parquet every prompt group of which the lake has no triple any more, in one rename.
+
+    It holds hashes of prompts' beginnings: whoever guesses one could tell by it that it was asked.
+    """
+    path = curated / SPLITS
+    if not path.is_file():
+        return
+    known = pq.read_table(path)
+    with lake.database() as connection:
+        lake.view(connection, "triples")
+        groups = connection.sql("SELECT DISTINCT prompt_group FROM triples").to_arrow_table()["prompt_group"]
+    kept = known.filter(pc.is_in(known["prompt_group"], value_set=groups.combine_chunks()))
+    if kept.num_rows == known.num_rows:
+        return
+    new = path.with_name(f".{SPLITS}-erased")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        pq.write_table(kept, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
 
 
 def is_withdrawn(folder: Path) -> bool:

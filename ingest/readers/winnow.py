@@ -75,9 +75,14 @@ def _lost(row: Fields) -> Reading:
     return Reading(skipped_parts=counted) if counted else Reading(skipped="lost_nothing")
 
 
+def _id(row: Fields) -> str:
+    """Return what the deployment calls the record; by an empty id two records would be one."""
+    return row.text("id") or row.bad("id", "a text that is not empty")
+
+
 def _state(row: Fields, interaction: Interaction) -> None:
     """Add to the interaction what the deployment states around the exchange."""
-    interaction.source_id = row.text("id")
+    interaction.source_id = _id(row)
     interaction.event_time = row.time("time")
     interaction.conversation_id = row.name("conversation_id")
     if interaction.status == "ok":  # else the parent is the response that the prompt goes on from
@@ -111,7 +116,7 @@ def _feedback(row: Fields) -> Feedback:
     value, low, high = _scaled(row, required=signal in SCALED and not retracted)
     rater = row.maybe_child("rater")
     return Feedback(
-        source_id=row.text("id"),
+        source_id=_id(row),
         revision=_revision(row),
         signal=signal,
         target=_ref(row.child("target")),

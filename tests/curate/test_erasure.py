@@ -63,6 +63,12 @@ def curated(settings: Settings) -> Curation:
     return curate(settings, recipes.load(settings.root / "recipe.toml"), lambda _stage: None)
 
 
+def split_groups(settings: Settings) -> set[str]:
+    path = settings.curated / "splits.parquet"
+    assert path.stat().st_mode & 0o777 == 0o600
+    return set(pq.read_table(path)["prompt_group"].to_pylist())
+
+
 def test_a_snapshot_is_withdrawn_and_superseded_and_its_models_are_named(workspace: Settings) -> None:
     """Two snapshots hold user 3; a model was trained on the first."""
     first = curated(workspace).folder
@@ -73,7 +79,10 @@ def test_a_snapshot_is_withdrawn_and_superseded_and_its_models_are_named(workspa
     model = workspace.train.output / "demo"
     model.mkdir(parents=True)
     (model / "manifest.json").write_text(json.dumps({"data": {"curated.parquet": {"sha256": digest}}}))
+    remembered = split_groups(workspace)
     done = erase(workspace, user="u-3")
+    assert len(remembered) - len(split_groups(workspace)) == 1, "the hash of their question is forgotten"
+    assert split_groups(workspace) < remembered
     held = {"curated.parquet": 1, "candidates.parquet": 0}
     assert done.withdrawn == {first.name: held, second.name: held}
     assert [(found.run, found.snapshot, found.rows) for found in done.trained_on] == [(str(model), first.name, 1)]

@@ -118,6 +118,7 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("version is text", EXCHANGE | {"winnow": "1"}, "wrong_type", "winnow: expected a whole number, got text"),
     ("kind", EXCHANGE | {"kind": "trace"}, "bad_value", "kind: expected one of feedback, interaction"),
     ("no id", EXCHANGE | {"id": None}, "missing_field", "id: "),
+    ("empty id", EXCHANGE | {"id": ""}, "bad_value", "id: expected a text that is not empty"),
     ("id is a number", EXCHANGE | {"id": 4}, "wrong_type", "id: expected text, got a number"),
     ("no zone", EXCHANGE | {"time": "2026-10-01T10:15:30"}, "bad_value", "time: expected a time with its zone"),
     ("no time", EXCHANGE | {"time": "noon"}, "bad_value", "time: expected an ISO 8601 time"),
