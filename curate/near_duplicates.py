@@ -6,7 +6,8 @@ Takes sketches (`curate.minhash`) and gives pairs with their exact Jaccard simil
    that 8,000 variants of one template are 16,000 pairs a band and not 32 million;
 2. estimate: pairs whose sketches are clearly too unlike are out;
 3. exact check: a spanning forest of the likeliest pairs is verified by the Jaccard similarity of the shingle sets
-   themselves; where a pair fails, the next that would join the two sides is tried, until none is left.
+   themselves; where a pair fails, the next that would join the two sides are tried, twice as many in each round, until
+   none is left: two templates that are nearly alike have thousands of such pairs, and a round for each would take days.
 
 So every edge is verified, and no pair of candidates that is at least as similar as the threshold lies in two groups.
 The joins are plain SQL over a table of band keys (no lists, no lambdas, no hash()), which any engine runs alike.
@@ -89,15 +90,15 @@ def group(connection: duckdb.DuckDBPyConnection, sketches: Sketches, fetch: Fetc
     likely = found.take(found.jaccard >= threshold - SLACK)
     parts: list[Pairs] = []
     label = np.arange(len(sketches.keys), dtype=np.int64)
-    verified = 0
+    verified, breadth = 0, 1
     while len(likely.low):
-        forest = _forest(likely, label)
-        exact = Pairs(forest.low, forest.high, jaccard(forest, fetch))
+        tries = _forest(likely, label, breadth)
+        exact = Pairs(tries.low, tries.high, jaccard(tries, fetch))
         verified += len(exact.low)
-        parts.append(exact.take(exact.jaccard >= threshold))
-        edges = _concat(parts)
-        label = _components(edges, len(label))
-        tried = _numbers(forest, len(label))
+        breadth *= 2
+        parts.append(_forest(exact.take(exact.jaccard >= threshold), label, 1))
+        label = _components(_concat(parts), len(label))
+        tried = _numbers(tries, len(label))
         likely = likely.take((label[likely.low] != label[likely.high]) & ~np.isin(_numbers(likely, len(label)), tried))
     return Groups(label, _concat(parts), len(found.low), verified)
 
@@ -179,21 +180,24 @@ def _members(offsets: I64, chosen: I64) -> I64:
     return np.repeat(offsets[chosen] - (ends - sizes), sizes) + np.arange(sizes.sum())
 
 
-def _forest(pairs: Pairs, label: I64) -> Pairs:
-    """Return, of pairs between different groups, a spanning forest of the likeliest ones."""
+def _forest(pairs: Pairs, label: I64, breadth: int) -> Pairs:
+    """Return, of pairs between different groups, a spanning forest of the likeliest, `breadth` for each branch."""
     left, right = label[pairs.low], label[pairs.high]
     low, high = np.minimum(left, right), np.maximum(left, right)
     # Of several pairs between two groups the likeliest stands for them; ties go to the first.
     order = np.lexsort((np.arange(len(low)), -pairs.jaccard, high, low))
-    first = np.ones(len(order), np.bool_)
-    first[1:] = (low[order][1:] != low[order][:-1]) | (high[order][1:] != high[order][:-1])
-    best = order[first]
     size = len(label)
+    branch = (low * size + high)[order]
+    first = np.ones(len(order), np.bool_)
+    first[1:] = branch[1:] != branch[:-1]
+    begins = np.flatnonzero(first)
+    best = order[first]
     # Weights must be above 0 and in the order of unlikeliness.
     graph = coo_array((2 - pairs.jaccard[best], (low[best], high[best])), shape=(size, size)).tocsr()
     tree = minimum_spanning_tree(graph).tocoo()
-    wanted = tree.row.astype(np.int64) * size + tree.col
-    return pairs.take(best[np.isin(low[best] * size + high[best], wanted)])
+    wanted = np.isin(branch, tree.row.astype(np.int64) * size + tree.col)
+    place = np.arange(len(order)) - np.repeat(begins, np.diff(begins, append=len(order)))
+    return pairs.take(order[wanted & (place < breadth)])
 
 
 def _components(edges: Pairs, size: int) -> I64:
