@@ -3,7 +3,7 @@
 Reads view triples, writes tables features, reasons, ledger, pairs, duplicates, votes, standing, clusters and splits;
 part of `python -m curate run`. Row rules judge all triples. Duplicates and contradictions are looked for among those
 that no row rule dropped: a judgement that may not be used must neither vote nor survive in another's place. Near
-duplicates are looked for among what still stands.
+duplicates are looked for last, among what will be published: what bridges two splits survives in no place either.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,8 @@ SET_REASONS: Final = (
     exact_duplicates.DUPLICATE,
     contradictions.MINORITY,
     contradictions.TIED,
-    near_duplicate_triples.NEAR,
     split.BRIDGE,
+    near_duplicate_triples.NEAR,
 )
 """Reasons that compare triples with each other; counted after the row rules, in this order."""
 
@@ -51,8 +51,8 @@ def apply(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], recipe: 
         CREATE TEMP TABLE standing AS
         SELECT triple_id, prompt_hash, prompt_group FROM triples ANTI JOIN ledger USING (triple_id)""")
     clusters.find(connection, recipe.near_duplicates.questions)
-    near_duplicate_triples.find(connection, recipe.near_duplicates.triples)
     split.assign(connection, recipe.split)
+    near_duplicate_triples.find(connection, recipe.near_duplicates.triples)
     for reason in SET_REASONS:
         _refuse_total_loss(connection, reason, total)
     return reasons

@@ -110,8 +110,10 @@ def _curate(
     manifest = {"snapshot": done.folder.name, "content_hash": digest, "counts": asdict(counts)}
     manifest |= {"candidates": asdict(offer), "lake": versions, **resolved}
     snapshot.write_manifest(folder, manifest)
+    split.record(
+        connection, settings.curated, recipe.split
+    )  # first: what is published is known, whatever kills the run
     snapshot.publish(folder, done.folder)
-    split.record(connection, settings.curated, recipe.split)
     return replace(done, published=True)
 
 

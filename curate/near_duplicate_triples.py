@@ -1,8 +1,9 @@
 """Near-duplicate triples: the same judgement on almost the same texts is one row, the best of them.
 
-Reads view triples and tables standing and questions (`curate.clusters`), writes table near_duplicates and the ledger;
-part of `python -m curate run`. Two triples are near duplicates where question, chosen and rejected are each at least as
-similar as the threshold, side by side: a pair that prefers the other response is a contradiction, not a duplicate.
+Reads view triples, tables standing and questions (`curate.clusters`) and the ledger, where what bridges two splits is
+already; writes table near_duplicates and the ledger; part of `python -m curate run`. Two triples are near duplicates
+where question, chosen and rejected are each at least as similar as the threshold, side by side: a pair that prefers the
+other response is a contradiction, not a duplicate.
 System messages and offered tools must be the same.
 
 Every triple that goes is compared exactly with the one that stays in its place; likeness is not handed on from one to

@@ -1,10 +1,11 @@
 -- The triples whose question others share, almost or exactly, and the texts of their responses.
 --
--- Reads view triples, tables standing, question_texts and questions. Makes tables crowded and response_texts.
+-- Reads view triples, tables standing, ledger, question_texts and questions. Makes tables crowded and response_texts.
 CREATE TEMP TABLE crowded AS
 WITH asked AS (
     SELECT s.triple_id, q.question AS question_label, t.nr AS question
-    FROM standing s JOIN questions q USING (prompt_hash) JOIN question_texts t ON t.key = s.prompt_hash),
+    FROM standing s JOIN questions q USING (prompt_hash) JOIN question_texts t ON t.key = s.prompt_hash
+    WHERE NOT EXISTS (FROM ledger WHERE ledger.triple_id = s.triple_id)), -- what bridges two splits is dropped already
 many AS (SELECT * FROM asked QUALIFY count(*) OVER (PARTITION BY question_label) > 1)
 SELECT c.*, t.chosen_hash, t.rejected_hash, t.strength, t.last_time, coalesce(t.n_agree, 1) AS votes,
        -- Everything of the prompt that is no question, and what tools were on offer.

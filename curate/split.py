@@ -18,6 +18,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.counts import SPLITS
 from curate.recipe import Split
 from curate.rules import Reason
 from curate.snapshot import sync_folder, write_table
@@ -46,7 +47,8 @@ def remember(connection: duckdb.DuckDBPyConnection, curated: Path, split: Split)
             table = pq.read_table(path)
             same = json.loads((table.schema.metadata or {})[_KEY]) == split.model_dump()
             known = table.cast(SCHEMA) if same else known
-        except (pa.ArrowException, KeyError, ValueError) as error:
+            _check(known)
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise ContractError(
                 f"{path} is not the record of splits that Winnow keeps there: {error}. Restore it from a backup, or "
                 "move it away: then groups of prompts may change their split."
@@ -54,6 +56,15 @@ def remember(connection: duckdb.DuckDBPyConnection, curated: Path, split: Split)
     connection.register("known", known)
     connection.execute("CREATE OR REPLACE TEMP TABLE known_splits AS FROM known")
     connection.unregister("known")
+
+
+def _check(known: pa.Table) -> None:
+    """Raise ValueError for a record that would give a prompt group two splits, or one that there is not."""
+    strange = set(known["split"].unique().to_pylist()) - set(SPLITS)
+    if strange:
+        raise ValueError(f"it holds splits other than {', '.join(SPLITS)}: {sorted(map(str, strange))[:3]}")
+    if len(known) != len(known["prompt_group"].unique()):
+        raise ValueError("it holds a prompt group twice")
 
 
 def assign(connection: duckdb.DuckDBPyConnection, split: Split) -> None:
@@ -71,7 +82,7 @@ def assign(connection: duckdb.DuckDBPyConnection, split: Split) -> None:
 
 
 def record(connection: duckdb.DuckDBPyConnection, curated: Path, split: Split) -> None:
-    """Add what was published now to <curated>/splits.parquet, in one rename."""
+    """Add what is published now to <curated>/splits.parquet, in one rename."""
     rows = connection.sql("""
         SELECT prompt_group, split FROM splits SEMI JOIN kept USING (prompt_group)
         UNION SELECT prompt_group, split FROM known_splits ORDER BY prompt_group""").to_arrow_table()

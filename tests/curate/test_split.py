@@ -3,11 +3,13 @@
 import hashlib
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate import snapshot
 from curate.recipe import Gate, Recipe, Split
 from ingest.errors import ContractError
 
@@ -132,3 +134,50 @@ def test_a_record_of_splits_that_is_something_else(tmp_path: Path) -> None:
     (tmp_path / "curated" / "splits.parquet").write_text("not Parquet")
     with pytest.raises(ContractError, match="is not the record of splits that Winnow keeps there"):
         workspace.curate()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([("b2:1", "dev")], "it holds splits other than train, validation, test"),
+        ([("b2:1", None)], "it holds splits other than train, validation, test"),
+        ([("b2:1", "train"), ("b2:1", "test")], "it holds a prompt group twice"),
+    ],
+    ids=["no such split", "no split", "twice"],
+)
+def test_a_record_of_splits_that_somebody_edited(tmp_path: Path, rows: list[tuple[str, str | None]], said: str) -> None:
+    workspace = make_workspace(tmp_path, varied(60))
+    workspace.curate()
+    path = tmp_path / "curated" / "splits.parquet"
+    edited = pa.table({"prompt_group": [row[0] for row in rows], "split": [row[1] for row in rows]})
+    pq.write_table(edited.replace_schema_metadata(pq.read_schema(path).metadata), path)
+    with pytest.raises(ContractError, match=said):
+        workspace.curate()
+
+
+def test_a_run_killed_while_it_publishes_has_remembered_its_splits(tmp_path: Path) -> None:
+    """The next run, with new data, must know what the killed one may have published."""
+    workspace = make_workspace(tmp_path, varied(60))
+
+    def killed(stage: Path, _place: Path) -> None:
+        assert stage.is_dir()
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            workspace.curate()
+    assert pq.read_table(tmp_path / "curated" / "splits.parquet").num_rows == 60
+    assert workspace.curate().published
+
+
+def test_what_bridges_two_splits_stands_in_for_no_near_duplicate() -> None:
+    """The middle triple is the best of two that are alike; as it is dropped, the other one stays."""
+    left, middle, right = chain()
+    said = {"chosen": middle["chosen"], "rejected": middle["rejected"]}
+    said |= {"chosen_hash": middle["chosen_hash"], "rejected_hash": middle["rejected_hash"], "n_agree": 1}
+    judged = judge_triples(
+        [left | said, middle | {"n_agree": 5}, right, *varied(2)], known={"b2:left": "train", "b2:right": "test"}
+    )
+    assert {key: first for key, ((first, _, _),) in judged.dropped.items()} == {middle["triple_id"]: "bridges_splits"}
+    assert split_of(judged, left) == "train"
