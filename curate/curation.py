@@ -140,6 +140,7 @@ def _connect(spill: Path) -> duckdb.DuckDBPyConnection:
     spill.mkdir(mode=0o700)
     return duckdb.connect(
         config={
+            "arrow_large_buffer_size": "true",  # a batch of long texts is more than 2 GiB
             "temp_directory": str(spill),
             "memory_limit": MEMORY,
             "autoinstall_known_extensions": "false",

@@ -36,7 +36,9 @@ Fetch = Callable[[I64], pl.Series]
 SLACK: Final = 0.2
 """Taken off the threshold before estimates are compared with it: more than four standard errors."""
 TEXTS: Final = 20_000
-"""Texts whose shingle sets are held at a time while pairs are verified."""
+"""Texts that are fetched at a time, about, while pairs are verified."""
+BYTES: Final = 1 << 27
+"""Of the texts of pairs, whose shingle sets are held at a time; they take up to ten times as much."""
 
 HASH_BITS: Final = 48
 """Bits of a shingle's hash that are compared: different shingles of two texts of 500 meet once in 10^9 pairs."""
@@ -129,8 +131,14 @@ def jaccard(pairs: Pairs, fetch: Fetch) -> F64:
     result = np.zeros(len(pairs.low))
     for rows in np.array_split(np.arange(len(pairs.low)), max(1, 2 * len(pairs.low) // TEXTS)):
         numbers, places = np.unique(np.concatenate([pairs.low[rows], pairs.high[rows]]), return_inverse=True)
-        sets, offsets = _sets(fetch(numbers))
-        result[rows] = _jaccard(sets, offsets, places[: len(rows)], places[len(rows) :])
+        left, right = places[: len(rows)], places[len(rows) :]
+        texts = fetch(numbers)
+        sizes = texts.str.len_bytes().to_numpy().astype(np.int64)
+        bytes_so_far = np.cumsum(sizes[left] + sizes[right])
+        for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(bytes_so_far // BYTES)) + 1):
+            some, among = np.unique(np.concatenate([left[part], right[part]]), return_inverse=True)
+            sets, offsets = _sets(texts.gather(some))
+            result[rows[part]] = _jaccard(sets, offsets, among[: len(part)], among[len(part) :])
     return result
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate import minhash
+from curate import minhash, near_duplicates
 from curate.near_duplicates import I64, Groups, Pairs, group, jaccard
 
 from .test_shingles import Triple, triples
@@ -39,13 +39,17 @@ def components(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
     return label
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.text("ab c", max_size=14), max_size=14), st.floats(0.05, 1))
-def test_exact_similarity(texts: list[str], threshold: float) -> None:
+@pytest.mark.parametrize("held", [near_duplicates.BYTES, 20, 1])
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.text("ab c", max_size=14), max_size=14))
+def test_exact_similarity(held: int, texts: list[str]) -> None:
+    """However few bytes are held at a time; 1 byte: each pair with any text is looked at by itself."""
     pairs = list(itertools.combinations(range(len(texts)), 2))
     low, high = (np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1))
     series = pl.Series(texts, dtype=pl.String)
-    found = jaccard(Pairs(low, high, np.zeros(len(pairs))), series.gather)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near_duplicates, "BYTES", held)
+        found = jaccard(Pairs(low, high, np.zeros(len(pairs))), series.gather)
     sets = [set(triples(text)) for text in texts]
     assert found.tolist() == pytest.approx([exact(sets[a], sets[b]) for a, b in pairs])
 
