@@ -24,7 +24,7 @@ from curate.texts import Texts
 
 NEAR: Final = Reason(
     name="near_duplicate",
-    version=1,
+    version=2,
     reason="Another triple has almost the same question, chosen and rejected text, and stays in its place.",
 )
 SIDES: Final = ("question", "chosen", "rejected")
