@@ -340,7 +340,11 @@ def test_group_is_synced_once_and_nobody_is_answered_before(tmp_path: Path, monk
         return commit.commits
 
     assert asyncio.run(scenario()) == 2
-    assert events == ["sync", "first", "sync", *map(str, range(50))]
+    # The next group may be synced before the first one's request comes to run again.
+    assert events in (
+        ["sync", "first", "sync", *map(str, range(50))],
+        ["sync", "sync", "first", *map(str, range(50))],
+    )
 
 
 def post(port: int, connection: http.client.HTTPConnection, event: dict[str, Any]) -> int:
