@@ -5,7 +5,7 @@ clusters(prompt_group, cluster_id). Part of `python -m curate run`. A question i
 system and developer messages, which many share: they would make all prompts of a product alike.
 
 A cluster is a connected component over prompt groups: two are joined where a question of one is a near duplicate of a
-question of the other. No cluster is ever in two splits (curate/split.py), so that no question is trained on and tested.
+question of the other. A new cluster is never in two splits (curate/split.py), so that no question is trained on and tested.
 """
 
 from typing import Final
@@ -27,8 +27,8 @@ TEXTS: Final = "question_texts"
 def find(connection: duckdb.DuckDBPyConnection, threshold: float) -> Groups:
     """Put every prompt group of the standing triples into its cluster; return what was found among the questions.
 
-    `threshold` is the Jaccard similarity of two questions' word triples from which they are near duplicates; above 1
-    none are, and every prompt group is a cluster of its own.
+    `threshold` is the Jaccard similarity of two questions' word triples from which they are near duplicates, in
+    (0, 1]; at 1 only questions of the same words are.
     """
     connection.execute(statement("questions.sql"))
     texts = Texts(connection, TEXTS)
