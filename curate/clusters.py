@@ -5,7 +5,8 @@ clusters(prompt_group, cluster_id). Part of `python -m curate run`. A question i
 system and developer messages, which many share: they would make all prompts of a product alike.
 
 A cluster is a connected component over prompt groups: two are joined where a question of one is a near duplicate of a
-question of the other. A new cluster is never in two splits (curate/split.py), so that no question is trained on and tested.
+question of the other. A new cluster is never in two splits (curate/split.py): no question is
+trained on and tested.
 """
 
 from typing import Final
