@@ -1,9 +1,11 @@
 """A workspace with hand-made logs in Winnow's own format, and ways to look into its lake."""
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -12,6 +14,15 @@ import pytest
 from ingest.lake import SCHEMAS, Lake
 from ingest.run import Summary, run
 from ingest.settings import Labels, Limits, Settings, Source
+
+T = TypeVar("T")
+
+
+def run_async(scenario: Coroutine[Any, Any, T]) -> T:
+    """Return what the scenario returns; its loop has a thread of its own, since Playwright's runs in the tests'."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, scenario).result()
+
 
 VOLATILE = ("run_id", "ingest_time", "day")
 """Columns that differ between two runs over the same log (`day` only where a record has no time)."""

@@ -30,7 +30,7 @@ from ingest.otlp_requests import LOGS, TRACES
 from ingest.request_bodies import BodyLimits
 
 from .collector_process import lines, serving
-from .conftest import Workspace
+from .conftest import Workspace, run_async
 
 THUMB = {"signal": "thumb", "target": {"id": "int-1"}, "value": 1, "scale": [-1, 1]}
 TRACE_ID, SPAN_ID = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
@@ -339,7 +339,7 @@ def test_group_is_synced_once_and_nobody_is_answered_before(tmp_path: Path, monk
         await running
         return commit.commits
 
-    assert asyncio.run(scenario()) == 2
+    assert run_async(scenario()) == 2
     # The next group may be synced before the first one's request comes to run again.
     assert events in (
         ["sync", "first", "sync", *map(str, range(50))],

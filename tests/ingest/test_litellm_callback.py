@@ -1,6 +1,5 @@
 """The callback as LiteLLM calls it: by keyword, with the payload among the call's details."""
 
-import asyncio
 import importlib
 import sys
 from types import ModuleType
@@ -11,7 +10,7 @@ import pytest
 from ingest import litellm_callback
 from ingest.logger import DeploymentLog
 
-from .conftest import Workspace
+from .conftest import Workspace, run_async
 
 PAYLOAD: dict[str, Any] = {
     "id": "chatcmpl-1",
@@ -45,9 +44,9 @@ def test_calls_are_in_the_lake_under_the_ids_of_their_responses(workspace: Works
     log = DeploymentLog(workspace.logs, linger_seconds=0.001)
     callback = litellm_callback.WinnowCallback(log)
     callback.log_success_event(**call())
-    asyncio.run(callback.async_log_success_event(**call(id="chatcmpl-2")))
+    run_async(callback.async_log_success_event(**call(id="chatcmpl-2")))
     callback.log_failure_event(**call(id="3", status="failure", error_information={"error_code": "429"}))
-    asyncio.run(callback.async_log_failure_event(**call(id="4", status="failure")))
+    run_async(callback.async_log_failure_event(**call(id="4", status="failure")))
     callback.log_success_event(**call(payload=False))
     log.thumb("chatcmpl-2", up=True)
     assert log.close()

@@ -13,7 +13,7 @@ import pytest
 from ingest.logged_openai import logged
 from ingest.logger import DeploymentLog, Turn
 
-from .conftest import Workspace
+from .conftest import Workspace, run_async
 from .openai_stub import Stub, logprob, stub, tokens
 
 ASKED: Any = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How do I reset it?"}]
@@ -121,7 +121,7 @@ def test_async_clients_are_logged_alike(workspace: Workspace, log: DeploymentLog
     async def all_at_once() -> list[tuple[Turn, str]]:
         return await asyncio.gather(*[serve(number) for number in range(6)])
 
-    served = asyncio.run(all_at_once())
+    served = run_async(all_at_once())
     assert [text for _, text in served] == [ANSWERS[0]] * 6
     rows = {row["source_id"]: row for row in lake(workspace, log)}
     assert sorted(rows) == sorted(turn.id or "" for turn, _ in served)
@@ -226,7 +226,7 @@ def test_cancelled_async_stream_is_cut_off(workspace: Workspace, log: Deployment
             async with stream:
                 await stream.__anext__()
 
-    asyncio.run(serve())
+    run_async(serve())
     assert skipped(workspace, log) == {"cut_off": 1}
 
 
@@ -239,7 +239,7 @@ def test_cancelled_async_call_is_logged_as_one_without_an_answer(
                 async with asyncio.timeout(0.1):
                     await logged(made, log).chat.completions.create(model="slow", messages=ASKED)
 
-    asyncio.run(serve())
+    run_async(serve())
     assert skipped(workspace, log) == {"no_response": 1}
 
 
