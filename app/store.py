@@ -22,7 +22,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.triggers import APPEND_ONLY
+from app.migrations import bring_up_to_date
 from ingest.errors import StoreError
 
 BUSY_SECONDS: Final = 30
@@ -167,7 +167,7 @@ class Store:
 def open_store(url: str) -> Store:
     """Open the store at SQLAlchemy URL `url`, making its tables and, of SQLite, the file (mode 0600) when absent.
 
-    Raises StoreError when it cannot be opened.
+    A store of an older version gets the newest tables (`app.migrations`). Raises StoreError when it cannot be opened.
     """
     shown = url.rsplit("@", maxsplit=1)[-1]  # never a password
     try:
@@ -177,12 +177,13 @@ def open_store(url: str) -> Store:
     try:
         with engine.execution_options(writes=True).begin() as connection:
             lock(connection, EVENT_LOCK)  # two servers that start together make the tables once
-            TABLES.create_all(connection)
-            for statement in APPEND_ONLY[engine.dialect.name]:
-                connection.exec_driver_sql(statement)
+            bring_up_to_date(connection)
     except SQLAlchemyError as error:
         engine.dispose()
         raise StoreError(f"No label store at {shown}: {_cause(error)}. See `labels.url` in winnow.toml.") from error
+    except StoreError:
+        engine.dispose()
+        raise
     return Store(engine)
 
 
