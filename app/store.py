@@ -175,9 +175,10 @@ def open_store(url: str) -> Store:
     except (SQLAlchemyError, OSError, ImportError) as error:
         raise StoreError(f"No label store at {shown}: {_cause(error)}. See `labels.url` in winnow.toml.") from error
     try:
-        with engine.execution_options(writes=True).begin() as connection:
+        with engine.execution_options(writes=True, rebuilds=True).begin() as connection:
             lock(connection, EVENT_LOCK)  # two servers that start together make the tables once
             bring_up_to_date(connection)
+        engine.dispose()  # of the connection that checks no foreign keys
     except SQLAlchemyError as error:
         engine.dispose()
         raise StoreError(f"No label store at {shown}: {_cause(error)}. See `labels.url` in winnow.toml.") from error
@@ -266,9 +267,14 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    """Begin: a writer takes the one write lock at once, a reader never does."""
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    """Begin: a writer takes the one write lock at once, a reader never does.
+
+    Who rebuilds tables does so without foreign keys, which SQLite would check while the old table is dropped.
+    """
+    options = connection.get_execution_options()
+    if options.get("rebuilds", False):
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")  # has no effect within a transaction
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes", False) else "BEGIN")
 
 
 def _cause(error: Exception) -> str:

@@ -3,6 +3,9 @@
 `app.store.open_store` runs it, a new store too, so that old and new stores cannot differ. versions/ holds one file per
 step, in the order of its revisions; a step that was published is never edited, and imports nothing of `app`, whose
 tables move on. To change the tables: change `app.store`, add a step, raise `NEWEST`.
+
+SQLite can add a column and little more: for the rest, constraints too, a step rebuilds the table, with
+`op.batch_alter_table`. Foreign keys are off meanwhile, and checked at the end; a table's triggers go with it.
 """
 
 from pathlib import Path
@@ -41,6 +44,8 @@ def bring_up_to_date(connection: sa.Connection) -> None:
     if found is None and sa.inspect(connection).has_table("event"):
         command.stamp(config, BEFORE_VERSIONS)
     command.upgrade(config, NEWEST)
+    if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+        raise StoreError("The label store has rows that name rows which are not there. It was left as it was.")
 
 
 def version(connection: sa.Connection) -> str | None:
