@@ -17,7 +17,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 import transformers
 from rich.progress import Progress
@@ -25,21 +24,12 @@ from transformers import PrinterCallback, TrainingArguments
 
 from ingest.errors import SettingsError
 from train import model as policies
-from train import row_columns
 from train.collate import Collator
 from train.config import RunConfig
 from train.curve import draw_curve
-from train.dataset import (
-    SPLITS,
-    PairDataset,
-    PairReader,
-    SplitOf,
-    columns_of,
-    refuse_no_rows,
-    split_by_column,
-    split_by_hash,
-)
+from train.dataset import PairDataset
 from train.folders import private_folder
+from train.inputs import read_pairs
 from train.model import Policy
 from train.objective import Objective
 from train.preflight import Preflight
@@ -83,65 +73,6 @@ def run(config: RunConfig) -> dict[str, Any]:
     found = {"model_fingerprint": fingerprint, "reference": asdict(reference), "step_zero": asdict(step_zero)}
     write_manifest(config, {"summary": summary, **found, "before": before, "after": after})
     return summary
-
-
-def read_pairs(config: RunConfig, policy: Policy, progress: Progress) -> tuple[PairDataset, Preflight]:
-    """Return all pairs as token ids, and what preflight found. Raises PreflightError that names the rows at fault."""
-    limit = policy.position_limit
-    if config.max_length is not None and limit is not None and config.max_length > limit:
-        raise SettingsError(f"--max-length {config.max_length} is more than the {limit} positions the model has.")
-    preflight = Preflight(
-        config.max_length or limit, config.on_overlong == "drop", getattr(policy.tokenizer, "bos_token_id", None)
-    )
-    reader = PairReader(policy.tokenizer, preflight, row_columns.wanted(config))
-    files = _files(config)
-    on_rows = counter(progress, "reading", sum(pq.read_metadata(path).num_rows for path, *_ in files))
-    for path, split_of, before_number in files:
-        reader.read(path, split_of, on_rows, before_number)
-    pairs = reader.dataset()
-    refuse_no_rows(pairs)
-    without = row_columns.settle(config, pairs.ids, pairs.noise, pairs.margins)
-    if without:
-        NARRATION.print(f"{without:,} pairs have no margin: of them no more than a win is asked.")
-    Objective.of(config).refuse_row_weights(pairs)
-    _narrate_pairs(pairs, preflight)
-    return pairs, preflight
-
-
-def _files(config: RunConfig) -> list[tuple[Path, SplitOf, str]]:
-    """Return the files to read, each with what decides the split of its rows and what precedes their numbers."""
-    has_split = "split" in columns_of(config.data)
-    needless = {"validation", "validation_share"} & config.model_fields_set
-    if has_split and needless:
-        options = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(needless))
-        raise SettingsError(f"{config.data} has a split column, so {options} would change nothing; leave it out.")
-    if has_split:
-        return [(config.data, split_by_column, "")]
-    if config.validation is not None:
-        if "validation_share" in needless:
-            raise SettingsError("--validation names the held-out pairs, so --validation-share would change nothing.")
-        columns_of(config.validation)
-        return [(config.data, lambda _: "train", ""), (config.validation, lambda _: "validation", "validation:")]
-    share = config.validation_share
-    NARRATION.print(f"{config.data} has no split column: prompts are held out by hash, {share:.0%} of them.")
-    return [(config.data, split_by_hash(config.seed, share), "")]
-
-
-def _narrate_pairs(pairs: PairDataset, preflight: Preflight) -> None:
-    """Say what was read, left out, and trained on in spite of a blemish."""
-    splits = ", ".join(f"{len(pairs.rows_of(split)):,} {split}" for split in SPLITS)
-    NARRATION.print(
-        f"{len(pairs):,} pairs: {splits}; {len(pairs.tokens):,} tokens, the longest pair {pairs.lengths.max():,}."
-    )
-    if preflight.dropped:
-        NARRATION.print(
-            f"{len(preflight.dropped):,} pairs over {preflight.max_length:,} tokens are left out (dropped.parquet)."
-        )
-    if preflight.drifting:
-        NARRATION.print(
-            f"{len(preflight.drifting):,} pairs: the template renders the prompt differently before a response, so its "
-            f"last tokens are not trained on, as in TRL. The first: {', '.join(preflight.drifting[:3])}."
-        )
 
 
 def _hardware(config: RunConfig) -> tuple[torch.device, torch.dtype | None]:

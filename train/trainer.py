@@ -4,15 +4,17 @@ The optimiser, schedule, clipping, loop, callbacks and devices are the base clas
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import Sampler, Subset
+from torch.utils.data import Subset
 from transformers import SchedulerType, Trainer, TrainingArguments
 
 from ingest.errors import TrainingError
+from train import processes
+from train.batches import EpochBatches, EpochLoader, EpochOrder
 from train.collate import Batch, Collator
 from train.config import Order
 from train.dataset import PairDataset
@@ -24,43 +26,6 @@ from train.objective import Objective
 from train.schedule import rate
 from train.tails import tail_factors, weighted_sums
 from train.wpo import wpo_weights
-
-BUCKET_BATCHES: Final = 32
-"""Batches whose pairs are sorted by length together under `order="length"`."""
-
-
-class EpochOrder(Sampler[int]):
-    """Order of training pairs in each epoch, a function of seed and epoch alone."""
-
-    def __init__(self, lengths: np.ndarray, batch_size: int, order: Order, seed: int) -> None:
-        """Order N pairs of `lengths` (N,) tokens that will be cut into batches of `batch_size` in turn."""
-        self.lengths, self.batch_size, self.order, self.seed = lengths, batch_size, order, seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the data loader at the start of each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        rows = np.arange(len(self.lengths))
-        if self.order != "sequential":
-            rows = np.random.default_rng([self.seed, self.epoch]).permutation(rows)
-        if self.order == "length":
-            rows = self._in_buckets(rows)
-        yield from rows.tolist()
-
-    def _in_buckets(self, rows: np.ndarray) -> np.ndarray:
-        """Sort each run of BUCKET_BATCHES batches by length, then shuffle the batches; a short one stays last."""
-        width = self.batch_size * BUCKET_BATCHES
-        runs = [rows[i : i + width] for i in range(0, len(rows), width)]
-        ordered = np.concatenate([run[np.argsort(-self.lengths[run], kind="stable")] for run in runs])
-        full = len(rows) // self.batch_size * self.batch_size
-        batches = ordered[:full].reshape(-1, self.batch_size)
-        shuffled = np.random.default_rng([self.seed, self.epoch, 1]).permutation(batches)
-        return np.concatenate([shuffled.reshape(-1), ordered[full:]])
 
 
 class DPOTrainer(Trainer):
@@ -99,9 +64,17 @@ class DPOTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
     ) -> tuple[list[Batch], int]:
-        """Return the micro-batches of one optimiser step and how many pairs they hold."""
+        """Return this process's micro-batches of one optimiser step, and how many pairs all processes have in it."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        return batches, sum(len(batch["weight"]) for batch in batches)
+        pairs = processes.total(sum(len(batch["weight"]) for batch in batches), device)
+        return batches + [self._counts_nothing()] * (num_batches - len(batches)), pairs
+
+    def _counts_nothing(self) -> Batch:
+        """Return a micro-batch of weight 0, for a process that has none left while others have: all must do as many."""
+        batch = self.collate([self.pairs[self.pairs.rows_of("train")[0]]])
+        batch["weight"] = torch.zeros_like(batch["weight"])
+        batch["counts_nothing"] = torch.tensor(True)
+        return batch
 
     def compute_loss(
         self,
@@ -121,9 +94,12 @@ class DPOTrainer(Trainer):
         reference = (inputs["reference_chosen"], inputs["reference_rejected"])
         w, l = mask.sum(dim=1).chunk(2)  # noqa: E741  as in train.losses
         terms = Terms(chosen, rejected, *reference, w, l, inputs["noise"], inputs["margin"])
-        loss = (weight * self.objective.per_pair(terms)).sum() / (num_items_in_batch or len(chosen))
-        values = (chosen.detach(), rejected.detach(), *reference)
-        self.seen.append(ReadOut(*(value.double().cpu().numpy() for value in values)))
+        # Gradients are averaged over processes.
+        pairs = (num_items_in_batch or len(chosen)) / processes.count()
+        loss = (weight * self.objective.per_pair(terms)).sum() / pairs
+        if "counts_nothing" not in inputs:
+            values = (chosen.detach(), rejected.detach(), *reference)
+            self.seen.append(ReadOut(*(value.double().cpu().numpy() for value in values)))
         return (loss, {}) if return_outputs else loss
 
     def _per_token(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -178,10 +154,17 @@ class DPOTrainer(Trainer):
             on_rows(1)
         return ReadOut(policy[:, 0], policy[:, 1], *self.pairs.reference[rows].T)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochOrder:
-        """Return the order of training pairs (the base class's hook for it)."""
+    def get_train_dataloader(self) -> EpochLoader:
+        """Return the loader of this process's micro-batches (`train.batches`); the base class would pad uneven ones."""
         lengths = self.pairs.lengths[self.pairs.rows_of("train")]
-        return EpochOrder(lengths, self.args.per_device_train_batch_size, self.order, self.args.seed)
+        order = EpochOrder(lengths, self.args.per_device_train_batch_size, self.order, self.args.seed)
+        return EpochLoader(
+            self.train_dataset,
+            batch_sampler=EpochBatches(order, processes.rank(), processes.count()),
+            collate_fn=self.collate,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
 
 
 def refuse_not_finite(values: Mapping[str, object], when: str) -> None:

@@ -11,10 +11,10 @@ import torch
 from transformers import OPTConfig, OPTForCausalLM
 
 from ingest.errors import TrainingError
+from train.batches import EpochBatches, EpochOrder
 from train.dataset import PairDataset
 from train.model import Policy, load, turn_off_dropout
 from train.step_zero import check_policy_is_reference
-from train.trainer import EpochOrder
 
 from .conftest import curated_table, learnable_pairs, make_trainer, read_with_reference
 
@@ -122,6 +122,17 @@ def test_every_epoch_has_every_pair_once_in_an_order_of_its_own(order: Any) -> N
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(203))
     assert epochs[0] != epochs[1]
     assert epochs[0] != list(EpochOrder(lengths, 8, order, seed=5))
+
+
+def test_processes_share_the_batches_of_one_process() -> None:
+    """7 pairs, batches of 2: one process does 01 23 45 6, the first of two 01 45, the second 23 6; both count 2."""
+    order = EpochOrder(np.ones(7), 2, "sequential", seed=0)
+
+    assert list(EpochBatches(order, 0, 1)) == [[0, 1], [2, 3], [4, 5], [6]]
+    assert list(EpochBatches(order, 0, 2)) == [[0, 1], [4, 5]]
+    assert list(EpochBatches(order, 1, 2)) == [[2, 3], [6]]
+    assert list(EpochBatches(order, 2, 3)) == [[4, 5]]
+    assert [len(EpochBatches(order, rank, 3)) for rank in range(3)] == [2, 2, 2]
 
 
 def padding(lengths: np.ndarray, rows: list[int]) -> float:
