@@ -17,7 +17,7 @@ from train import processes
 from train.batches import EpochBatches, EpochLoader, EpochOrder
 from train.collate import Batch, Collator
 from train.config import Order
-from train.dataset import PairDataset
+from train.dataset import Pair, PairDataset
 from train.logprobs import row_logps, sequence_logps, token_logps, token_logps_and_collisions
 from train.losses import Terms
 from train.metrics import ReadOut, training_log
@@ -159,7 +159,7 @@ class DPOTrainer(Trainer):
         lengths = self.pairs.lengths[self.pairs.rows_of("train")]
         order = EpochOrder(lengths, self.args.per_device_train_batch_size, self.order, self.args.seed)
         return EpochLoader(
-            self.train_dataset,
+            cast(Subset[Pair], self.train_dataset),
             batch_sampler=EpochBatches(order, processes.rank(), processes.count()),
             collate_fn=self.collate,
             num_workers=self.args.dataloader_num_workers,
