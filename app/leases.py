@@ -19,13 +19,16 @@ import sqlalchemy as sa
 from app.store import DONE, LEASED, OPEN, SLOT, judged
 
 
-def next_pair(connection: sa.Connection, annotator: str, *, k: int, now: int, until: int) -> str | None:
+def next_pair(
+    connection: sa.Connection, annotator: str, *, k: int, now: int, until: int, besides: str | None = None
+) -> str | None:
     """Lease a pair to `annotator` until `until`, and return its pair_id; None when there is nothing left to ask.
 
-    A live lease of the annotator's own is renewed and returned instead.
+    A live lease of the annotator's own is renewed and returned instead; that on `besides`, the pair on screen, stays as
+    it is, so that the one after it can be had too.
     """
     _lock_annotator(connection, annotator)
-    own = _own(annotator, LEASED).where(SLOT.c.lease_until > now)
+    own = _own(annotator, LEASED).where(SLOT.c.lease_until > now, SLOT.c.pair_id != (besides or ""))
     held = connection.execute(own.order_by(SLOT.c.lease_until, SLOT.c.pair_id).limit(1)).scalar_one_or_none()
     if held is not None:
         connection.execute(

@@ -104,12 +104,37 @@ EVENT: Final = sa.Table(
     sa.Column("right_interaction_id", sa.Text, nullable=False),
     sa.Column("guidelines_version", sa.Text),
     sa.Column("late", sa.Integer, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("scale", sa.Integer),
+    sa.Column("edited_side", sa.Text),
+    sa.Column("edited_text", sa.Text),
+    sa.Column("skip_reason", sa.Text),
+    sa.Column("rationale", sa.Text),
+    sa.Column("tags", sa.Text),  # JSON, like aspects and layout
+    sa.Column("aspects", sa.Text),
+    sa.Column("shown_time", sa.Text),
+    sa.Column("elapsed_ms", sa.BigInteger),
+    sa.Column("page", sa.Text),
+    sa.Column("layout", sa.Text),
     sa.CheckConstraint(
         "(kind = 'verdict' AND verdict IS NOT NULL AND retracts IS NULL"
         " AND verdict IN ('left', 'right', 'tie', 'both_bad', 'skip'))"  # NULL IN (...) alone would pass
         " OR (kind = 'retract' AND verdict IS NULL AND retracts IS NOT NULL)",
         name="event_kind",
     ),
+    sa.CheckConstraint("purpose IN ('ask', 'review', 'gold', 'attention', 'repeat')", name="event_purpose"),
+    sa.CheckConstraint(
+        "scale IS NULL OR (verdict IS NOT NULL AND ("
+        "(scale IN (1, 2, 3) AND verdict = 'left') OR (scale = 4 AND verdict = 'tie')"
+        " OR (scale IN (5, 6, 7) AND verdict = 'right')))",
+        name="event_scale",
+    ),
+    sa.CheckConstraint(
+        "(edited_side IS NULL AND edited_text IS NULL) OR (edited_side IS NOT NULL AND edited_text IS NOT NULL"
+        " AND edited_side IN ('left', 'right') AND verdict IS NOT NULL AND verdict <> 'skip')",
+        name="event_edit",
+    ),
+    sa.CheckConstraint("skip_reason IS NULL OR (verdict IS NOT NULL AND verdict = 'skip')", name="event_skip_reason"),
     sqlite_autoincrement=True,  # a seq is never used twice
 )
 sa.Index("event_of_annotator", EVENT.c.annotator, EVENT.c.pair_id)
@@ -137,6 +162,26 @@ class Event:
     guidelines_version: str | None = None
     late: int = 0
     """1 when the lease had run out before the vote arrived."""
+    purpose: str = "ask"
+    """A key of `ingest.schema.LABEL_PURPOSES`."""
+    scale: int | None = None
+    """1 (left is much better) to 7 (right is much better) as shown; 1-3 is the verdict left, 4 tie, 5-7 right."""
+    edited_side: str | None = None
+    edited_text: str | None = None
+    """The last message of that side, improved."""
+    skip_reason: str | None = None
+    rationale: str | None = None
+    tags: str | None = None
+    """JSON list of text."""
+    aspects: str | None = None
+    """JSON object: aspect -> "left", "right" or "tie"."""
+    shown_time: str | None = None
+    """ISO 8601, UTC."""
+    elapsed_ms: int | None = None
+    page: str | None = None
+    """"component" or "buttons"."""
+    layout: str | None = None
+    """JSON object."""
 
 
 @dataclass(frozen=True)

@@ -5,35 +5,43 @@ The store's own `seq` is the read position. `app` writes the table; the two shar
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ingest.errors import RecordError, SettingsError, StoreError
 from ingest.readers.reading import Feedback, Reading, Ref
-from ingest.schema import LABEL_EVENT_COLUMNS, content_id
+from ingest.schema import LABEL_EVENT_COLUMNS, LABEL_PURPOSES, content_id
 from ingest.unchanged import sqlite_file
 
 if TYPE_CHECKING:
     import sqlalchemy as sa  # of those who have a store: it is a fifth of a CPU second
 
 SOURCE: Final = "labels"
-READER: Final = "label@1"
+READER: Final = "label@2"
 ERASURE: Final = "erasure"
 """Table of the store's erasures (`ingest.erasure.label_store`)."""
 
+_SAID: Final = ("kind", "verdict", "purpose", "scale", "edited_side", "edited_text", "rationale")
+"""What a verdict says; a retraction takes all of it back."""
 _EVENTS: Final = (
     f"SELECT {', '.join(f'e.{column}' for column in LABEL_EVENT_COLUMNS)}, "
-    "v.verdict AS verdict_taken_back, v.kind AS kind_taken_back FROM event AS e "
+    f"{', '.join(f'v.{column} AS {column}_taken_back' for column in _SAID)} FROM event AS e "
     "LEFT JOIN event AS v ON v.event_id = e.retracts WHERE e.seq >= :start ORDER BY e.seq"
 )
 _FIRST: Final = "SELECT event_id FROM event ORDER BY seq LIMIT 1"
 _FIRST_EVER: Final = f"SELECT min(first_event_id) FROM {ERASURE}"
 """Every row has the same."""
 
+ASKED: Final = ("ask", "review")
+"""Purposes whose verdicts are preferences; the others measure annotators."""
+TIE: Final = 4
+"""The middle of the scale of 7: as good as each other. Its ends are much better."""
+_VERDICTS: Final[Mapping[object, str]] = {n: "left" if n < TIE else "right" if n > TIE else "tie" for n in range(1, 8)}
+"""Place on the scale -> verdict."""
 _SIGNALS: Final = {"left": "label", "right": "label", "tie": "tie", "both_bad": "both_bad"}
 """Verdict -> signal; a skip has none."""
 
@@ -119,36 +127,75 @@ def is_absent(address: "sa.URL") -> bool:
 def _outcome(row: "sa.RowMapping") -> Reading | RecordError:
     """Return what the event says; a retraction is revision 1 of the verdict it takes back."""
     retraction = row["kind"] == "retract"
-    verdict = row["verdict_taken_back"] if retraction else row["verdict"]
-    if row["kind"] not in ("verdict", "retract"):
-        return RecordError("bad_value", "kind is neither verdict nor retract.")
-    if retraction and row["kind_taken_back"] != "verdict":
-        return RecordError("bad_value", "retracts names no verdict of this store.")
-    if verdict == "skip":
-        return Reading(skipped="annotator_skip_retracted" if retraction else "annotator_skip")
-    signal = _SIGNALS.get(str(verdict))
-    if signal is None:
-        return RecordError("bad_value", f"verdict is none of {', '.join(_SIGNALS)}, skip.")
+    said = {column: row[f"{column}_taken_back" if retraction else column] for column in _SAID}
     try:
+        _check(row, said)
         time = datetime.fromisoformat(str(row["event_time"]))
+    except RecordError as problem:
+        return problem
     except ValueError:
         return RecordError("bad_value", "event_time is not ISO 8601.")
-    sides = ("right", "left") if verdict == "right" else ("left", "right")
-    target, other = (Ref(str(row[f"{side}_interaction_id"])) for side in sides)
-    return Reading(
-        feedback=(
-            Feedback(
-                source_id=str(row["retracts"] if retraction else row["event_id"]),
-                revision=int(retraction),
-                signal=signal,
-                target=target,
-                others=[other],
-                value=1.0 if signal == "label" else None,
-                rater_kind="annotator",
-                rater=str(row["annotator"]),
-                position=sides[0],
-                retracted=retraction,
-                event_time=time,
-            ),
-        )
+    taken_back = "_retracted" if retraction else ""
+    if said["purpose"] not in ASKED:
+        return Reading(skipped=f"quality_check{taken_back}")
+    if said["verdict"] == "skip":
+        return Reading(skipped=f"annotator_skip{taken_back}")
+    return Reading(feedback=tuple(_feedback(row, said, time)))
+
+
+def _check(row: "sa.RowMapping", said: Mapping[str, Any]) -> None:
+    """Raise RecordError for an event that the contract does not allow."""
+    verdict, scale, side = said["verdict"], said["scale"], said["edited_side"]
+    graded = scale is None or _VERDICTS.get(scale) == verdict
+    edited = side in (None, "left", "right") and (side is None) == (said["edited_text"] is None)
+    wrong = {
+        "kind is neither verdict nor retract.": row["kind"] not in ("verdict", "retract"),
+        "retracts names no verdict of this store.": said["kind"] != "verdict",
+        f"purpose is none of {', '.join(LABEL_PURPOSES)}.": said["purpose"] not in LABEL_PURPOSES,
+        f"verdict is none of {', '.join(_SIGNALS)}, skip.": verdict not in (*_SIGNALS, "skip"),
+        "scale is not 1 to 3 of left, 4 of tie, 5 to 7 of right.": not graded,
+        "edited_side is neither left nor right, or edited_text is missing.": not edited,
+    }
+    for problem, applies in wrong.items():
+        if applies:
+            raise RecordError("bad_value", problem)
+
+
+def _feedback(row: "sa.RowMapping", said: Mapping[str, Any], time: datetime) -> Iterator[Feedback]:
+    """Yield the verdict, and the edit where the annotator improved a response besides."""
+    retraction = row["kind"] == "retract"
+    verdict, scale, edited = said["verdict"], said["scale"], said["edited_side"]
+    responses = {side: Ref(str(row[f"{side}_interaction_id"])) for side in ("left", "right")}
+    better, worse = ("right", "left") if verdict == "right" else ("left", "right")
+    signal = _SIGNALS[verdict]
+    degree = abs(scale - TIE) / (TIE - 1) if scale is not None and signal == "label" else None
+    verdict_of = Feedback(
+        source_id=str(row["retracts"] if retraction else row["event_id"]),
+        revision=int(retraction),
+        signal=signal,
+        target=responses[better],
+        others=[responses[worse]],
+        value=degree or (1.0 if signal == "label" else None),
+        scale_min=None if degree is None else 0.0,
+        scale_max=None if degree is None else 1.0,
+        text=said["rationale"],
+        rater_kind="annotator",
+        rater=str(row["annotator"]),
+        position=better,
+        retracted=retraction,
+        event_time=time,
     )
+    yield verdict_of
+    if edited is not None:
+        yield Feedback(
+            source_id=f"{verdict_of.source_id}/edit",
+            revision=verdict_of.revision,
+            signal="edit",
+            target=responses[edited],
+            text=str(said["edited_text"]),
+            rater_kind="annotator",
+            rater=verdict_of.rater,
+            position=edited,
+            retracted=retraction,
+            event_time=time,
+        )

@@ -267,6 +267,7 @@ class Placeholders:
         """Placeholder without its brackets -> 16 hex digits of its value's keyed digest."""
         self._numbers: dict[tuple[str, str], int] = {}
         self._last: Counter[str] = Counter()
+        self._kept: set[str] = set()
         self._prose = True
 
     def without_names(self) -> "Placeholders":
@@ -274,6 +275,13 @@ class Placeholders:
         same = copy(self)
         same._prose = False
         return same
+
+    def keep(self, text: str) -> None:
+        """Leave the placeholders in `text`, of an earlier redaction, as they are, and give new values other numbers."""
+        for name in PLACEHOLDER.findall(text):
+            kind, number = name.rsplit("_", 1)
+            self._last[kind] = max(self._last[kind], int(number))
+            self._kept.add(f"<{name}>")
 
     def text(self, text: str) -> str:
         """Return `text` with placeholders."""
@@ -349,6 +357,8 @@ class Placeholders:
         return self._pseudonym(str(value))
 
     def _placeholder(self, kind: str, value: str) -> str:
+        if value in self._kept:
+            return value
         same = kind, canonical(kind, value)
         if same not in self._numbers:
             self._last[kind] += 1

@@ -212,6 +212,8 @@ class RowBuilder:
             target, *others = (Ref(self._id(r.source_id), r.choice_index) for r in (read.target, *read.others))
             read = structs.replace(read, source_id=self._id(read.source_id), target=target, others=others)
         placeholders = self._placeholders(source)
+        if entry.origin.keyed:  # an annotator saw, and may have edited, a text of the lake
+            placeholders.keep(read.text or "")
         row: Row = {name: getattr(read, name, None) for name in schema.FEEDBACK.names}
         return row | {
             "feedback_id": schema.feedback_id(source.name, read.source_id, read.revision),

@@ -435,6 +435,15 @@ SCORE: Final = _table(
     ]
 )
 
+LABEL_PURPOSES: Final = {
+    "ask": "A pair of the queue.",
+    "review": "A pair on which annotators disagreed, put to an adjudicator.",
+    "gold": "A pair whose answer is known: it says how reliable the annotator is.",
+    "attention": "A pair with one plainly wrong side: it says whether the annotator looks.",
+    "repeat": "A pair that the annotator judged before, sides swapped: it says how consistent they are.",
+}
+"""Why a pair was shown -> what that means. Only verdicts of the first two become feedback."""
+
 LABEL_EVENT_COLUMNS: Final = (
     "seq",  # int, the store's own order
     "event_id",  # UUID made where the vote was cast
@@ -448,5 +457,17 @@ LABEL_EVENT_COLUMNS: Final = (
     "right_interaction_id",
     "guidelines_version",
     "late",  # 1 when the lease had run out
+    "purpose",  # a key of LABEL_PURPOSES; of a retraction: that of what it takes back
+    "scale",  # 1 (left is much better) to 4 (tie) to 7 (right is much better) as shown; null where none was asked for
+    "edited_side",  # "left" or "right": whose text the annotator improved, else null
+    "edited_text",  # that response's last message, rewritten
+    "skip_reason",
+    "rationale",
+    "tags",  # JSON list of text
+    "aspects",  # JSON object: aspect -> "left", "right" or "tie"
+    "shown_time",  # ISO 8601, UTC: when the pair came on screen
+    "elapsed_ms",  # int: how long it had been there
+    "page",  # "component" or "buttons"
+    "layout",  # JSON object: what stood where, and how it was drawn
 )
 """Columns of table `event` in the label store that ingest reads; app.store writes them."""

@@ -24,6 +24,8 @@ from ingest.subjects import Subjects
 BUSY_SECONDS: Final = 30
 """How long to wait for the app's own transactions."""
 TEXTS: Final = ("prompt", "response_a", "response_b")
+WRITTEN: Final = ("edited_text", "rationale")
+"""Columns of an event that hold what an annotator wrote."""
 BATCH: Final = 5_000
 
 AUDIT: Final = f"""
@@ -43,7 +45,7 @@ class Gone:
     annotators: list[str] = field(default_factory=list)
     """Names under which they judged."""
     texts: list[str] = field(default_factory=list, repr=False)
-    """What the pairs show."""
+    """What the pairs show, and what was written about them or by those annotators."""
 
     def __bool__(self) -> bool:
         return bool(self.pairs or self.annotators)
@@ -99,7 +101,10 @@ def find(engine: sa.Engine, subjects: Subjects) -> Gone:
         asked = "SELECT annotator FROM event UNION SELECT annotator FROM slot WHERE annotator IS NOT NULL"
         names = connection.execute(sa.text(asked)).scalars()
         annotators = sorted(name for name in names if subjects.pseudonyms.of(name) in erased.users)
-        return Gone(sorted(pairs), annotators, list(_texts(connection, pairs)))
+        texts = [*_texts(connection, pairs)]
+        for column, values in (("pair_id", pairs), ("annotator", annotators)):
+            texts += _written(connection, column, values)
+        return Gone(sorted(pairs), annotators, texts)
 
 
 def remove(engine: sa.Engine, gone: Gone, erasure: str) -> Removed:
@@ -145,9 +150,14 @@ def purge(engine: sa.Engine) -> None:
 def held(engine: sa.Engine, needles: Needles) -> dict[str, int]:
     """Return table -> rows that still hold a piece, of a store whose files cannot be searched."""
     with engine.begin() as connection:
-        rows = connection.execute(sa.text(f"SELECT {', '.join(TEXTS)} FROM pair")).all()
-    found = needles.hold([str(text) for row in rows for text in row])
-    return {"pair": sum(found)} if any(found) else {}
+        found = {
+            table: needles.hold([str(text) for row in connection.execute(sa.text(query)) for text in row if text])
+            for table, query in (
+                ("pair", f"SELECT {', '.join(TEXTS)} FROM pair"),
+                ("event", f"SELECT {', '.join(WRITTEN)} FROM event"),
+            )
+        }
+    return {table: sum(hits) for table, hits in found.items() if any(hits)}
 
 
 def _texts(connection: sa.Connection, pairs: Sequence[str]) -> Iterator[str]:
@@ -157,6 +167,14 @@ def _texts(connection: sa.Connection, pairs: Sequence[str]) -> Iterator[str]:
         for row in connection.execute(query.bindparams(sa.bindparam("values", some, expanding=True))):
             for messages in map(json.loads, row):
                 yield from (text for message in messages for text in message.values() if text)
+
+
+def _written(connection: sa.Connection, column: str, values: Sequence[str]) -> Iterator[str]:
+    """Yield what annotators wrote in the events whose `column` is one of `values`."""
+    query = sa.text(f"SELECT {', '.join(WRITTEN)} FROM event WHERE {column} IN :values")
+    for some in _batches(values):
+        for row in connection.execute(query.bindparams(sa.bindparam("values", some, expanding=True))):
+            yield from (text for text in row if text)
 
 
 def _each(connection: sa.Connection, statement: str, values: Sequence[str]) -> int:

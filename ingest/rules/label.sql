@@ -4,7 +4,8 @@
 -- strength: strong
 -- meaning: An annotator saw both responses blind, in random order, and preferred the target.
 --
--- Margin: as of choice.
+-- Margin: the place on the scale: 1/3 for slightly better, 2/3 for better, 1 for much better; null where annotators only
+-- chose a side. An improved response is an event of its own (rule edit).
 SELECT
   feedback_id AS event_id,
   interaction_id AS chosen_id,

@@ -21,6 +21,8 @@ from ingest.subjects import Subjects
 from tests.app.conftest import candidate, write_candidates
 
 SECRET = "the violet submarine sails at dawn, says ann"
+EDITED = "the yellow submarine sails at noon, says"
+WHY = "thought that a number, of the pier, was missing"
 
 
 @pytest.fixture
@@ -44,13 +46,15 @@ def pairs(store: Store, tmp_path: Path) -> list[str]:
             row = rows[index]
             sides = (str(row["interaction_a"]), str(row["interaction_b"]))
             verdict = Event(
-                event_id, "2026-10-05T09:30:00+00:00", annotator, "verdict", "left", None, ids[index], *sides
-            )
+                event_id, "2026-10-05T09:30:00+00:00", annotator, "verdict", "left", None, ids[index], *sides,
+                edited_side="left", edited_text=f"{EDITED} {event_id}", rationale=f"{annotator} {WHY}",
+            )  # fmt: skip
             append(connection, verdict)
             slot = sa.and_(SLOT.c.pair_id == ids[index], SLOT.c.slot == int(annotator == "zoe"))
             connection.execute(sa.update(SLOT).where(slot).values(state="done", annotator=annotator))
-        taken_back = asdict(verdict) | {"event_id": "e5", "kind": "retract", "verdict": None, "retracts": "e4"}
-        append(connection, Event(**taken_back))
+        taken_back = {"event_id": "e5", "kind": "retract", "verdict": None, "retracts": "e4"}
+        written = dict.fromkeys(("edited_side", "edited_text", "rationale"))
+        append(connection, Event(**(asdict(verdict) | taken_back | written)))
         held = sa.and_(SLOT.c.pair_id == ids[2], SLOT.c.slot == 0)
         connection.execute(sa.update(SLOT).where(held).values(state="leased", annotator="zoe", lease_until=1))
     return ids
@@ -72,10 +76,13 @@ def test_what_shows_or_says_something_of_the_user_goes_and_the_rest_stays(
         assert engine
         gone = label_store.find(engine, subjects)
         assert (gone.pairs, gone.annotators) == ([pairs[0]], ["zoe"])
-        assert SECRET in gone.texts
+        written = {f"{EDITED} {event}" for event in ("e1", "e2", "e4")} | {f"bea {WHY}", f"zoe {WHY}"}
+        assert {*written, SECRET} <= set(gone.texts)
+        assert f"{EDITED} e3" not in gone.texts
+        assert label_store.held(engine, Needles.of((), gone.texts)) == {"pair": 3, "event": 8}
         removed = label_store.remove(engine, gone, "erasure 1")
         label_store.purge(engine)
-        needles = Needles.of((), [SECRET])
+        needles = Needles.of((), [SECRET, f"zoe {WHY}"[:32]])
         assert label_store.held(engine, needles) == {}
         again = label_store.find(engine, subjects)
         assert not again

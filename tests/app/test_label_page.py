@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from app import sitting
 from app.screens.label import clean_name
 from app.voting import VERDICTS
+from ingest.schema import LABEL_EVENT_COLUMNS
 from tests.app.conftest import Workspace, candidate
 
 MakeWorkspace = Callable[..., Workspace]
@@ -77,6 +78,8 @@ def test_each_verdict_is_exactly_one_event(
             "right_interaction_id": by_text["Text of b." if a_left else "Text of a."],
             "guidelines_version": None,
             "late": 0,
+            "purpose": "ask",
+            **dict.fromkeys(LABEL_EVENT_COLUMNS[LABEL_EVENT_COLUMNS.index("scale") :]),
         }
     ]
     assert "Question 1?" in html(page)

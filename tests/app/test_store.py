@@ -94,6 +94,14 @@ def test_what_was_said_cannot_be_changed(loaded: Store, statement: str) -> None:
         pytest.param({"kind": "retract", "verdict": None}, id="retraction-of-nothing"),
         pytest.param({"kind": "retract", "verdict": None, "retracts": "gone"}, id="retraction-of-unknown"),
         pytest.param({"pair_id": "b2:unknown"}, id="unknown-pair"),
+        pytest.param({"purpose": "fun"}, id="unknown-purpose"),
+        pytest.param({"scale": 5}, id="scale-of-another-verdict"),
+        pytest.param({"scale": 0}, id="off-the-scale"),
+        pytest.param({"edited_side": "left"}, id="edit-without-text"),
+        pytest.param({"edited_text": "Better."}, id="edit-without-side"),
+        pytest.param({"edited_side": "both", "edited_text": "Better."}, id="edit-of-no-side"),
+        pytest.param({"verdict": "skip", "edited_side": "left", "edited_text": "Better."}, id="edit-of-a-skip"),
+        pytest.param({"skip_reason": "unclear"}, id="reason-without-skip"),
     ],
 )
 def test_the_database_refuses_an_event_that_means_nothing(loaded: Store, changes: dict[str, object]) -> None:

@@ -11,7 +11,7 @@ from ingest.labels import opened
 from ingest.schema import LABEL_EVENT_COLUMNS, feedback_id
 from ingest.settings import Labels
 
-TYPES = {"seq": "INTEGER PRIMARY KEY", "late": "INTEGER"}
+TYPES = {"seq": "INTEGER PRIMARY KEY", "late": "INTEGER", "scale": "INTEGER", "elapsed_ms": "INTEGER"}
 
 
 class Store:
@@ -40,6 +40,7 @@ class Store:
             "left_interaction_id": "b2:left",
             "right_interaction_id": "b2:right",
             "late": 0,
+            "purpose": "ask",
         } | fields
         names = ", ".join(event)
         self.write(f"INSERT INTO event ({names}) VALUES ({', '.join('?' * len(event))})", tuple(event.values()))
@@ -81,7 +82,61 @@ def test_verdicts_become_feedback(workspace: Any, store: Store) -> None:
     assert (first["event_time"].isoformat(), first["day"]) == ("2026-10-05T09:30:00.250000+00:00", "2026-10-05")
     assert first["rater_id"].startswith("u:")
     assert first["rater_id"] == rows["e3"]["rater_id"] != rows["e2"]["rater_id"]
-    assert (first["byte_offset"], first["reader"]) == (1, "label@1")
+    assert (first["byte_offset"], first["reader"]) == (1, "label@2")
+
+
+@pytest.mark.parametrize(
+    ("scale", "verdict", "told"),
+    [
+        (1, "left", ("label", "b2:left", 1.0, 0.0, 1.0)),
+        (2, "left", ("label", "b2:left", 2 / 3, 0.0, 1.0)),
+        (3, "left", ("label", "b2:left", 1 / 3, 0.0, 1.0)),
+        (4, "tie", ("tie", "b2:left", None, None, None)),
+        (5, "right", ("label", "b2:right", 1 / 3, 0.0, 1.0)),
+        (6, "right", ("label", "b2:right", 2 / 3, 0.0, 1.0)),
+        (7, "right", ("label", "b2:right", 1.0, 0.0, 1.0)),
+    ],
+)
+def test_a_place_on_the_scale_is_a_degree(
+    workspace: Any, store: Store, scale: int, verdict: str, told: tuple[object, ...]
+) -> None:
+    store.add("e1", verdict, scale=scale)
+    workspace.run()
+    assert workspace.rows("feedback", "signal", "interaction_id", "value", "scale_min", "scale_max") == [told]
+
+
+def test_an_improved_response_is_an_edit_besides_the_verdict(workspace: Any, store: Store) -> None:
+    """Taking the verdict back takes the edit back. What an annotator writes is redacted, and placeholders of the text
+    that was improved stay as they are."""
+    store.add(
+        "e1", "left", edited_side="right", edited_text="Ask <EMAIL_1> or zoe@example.org", rationale="bob@example.org!"
+    )
+    summary = workspace.run()
+    assert (summary.totals()["lines"], summary.totals()["records"]) == (1, 2)
+    rows = {row["source_id"]: row for row in workspace.arrow("feedback").to_pylist()}
+    assert {
+        name: (row["signal"], row["interaction_id"], row["other_ids"], row["text"], row["position"])
+        for name, row in rows.items()
+    } == {
+        "e1": ("label", "b2:left", ["b2:right"], "<EMAIL_1>!", "left"),
+        "e1/edit": ("edit", "b2:right", [], "Ask <EMAIL_1> or <EMAIL_2>", "right"),
+    }
+    assert [name for name, _ in rows["e1/edit"]["placeholders"]] == ["EMAIL_2"]
+    store.add("e2", None, kind="retract", retracts="e1")
+    workspace.run()
+    taken_back = [row for row in workspace.arrow("feedback").to_pylist() if row["retracted"]]
+    assert sorted((row["source_id"], row["signal"], row["revision"]) for row in taken_back) == [
+        ("e1", "label", 1), ("e1/edit", "edit", 1),
+    ]  # fmt: skip
+
+
+def test_only_questions_become_feedback(workspace: Any, store: Store) -> None:
+    for number, purpose in enumerate(("ask", "review", "gold", "attention", "repeat")):
+        store.add(f"e{number}", "left", purpose=purpose)
+    store.add("e5", "skip", purpose="gold")
+    store.add("e6", None, kind="retract", retracts="e2", purpose="gold")
+    assert workspace.run().skipped() == {"quality_check": 4, "quality_check_retracted": 1}
+    assert sorted(workspace.rows("feedback", "source_id")) == ["e0", "e1"]
 
 
 def test_events_are_read_once_and_on_from_the_last(workspace: Any, store: Store) -> None:
@@ -115,6 +170,13 @@ def test_a_retraction_is_the_next_revision_of_its_verdict(workspace: Any, store:
         pytest.param({"event_time": "yesterday"}, id="no time"),
         pytest.param({"event_time": "2026-10-05T09:30:00"}, id="time without a zone"),
         pytest.param({"kind": "retract", "verdict": None, "retracts": "e9"}, id="retracts nothing"),
+        pytest.param({"kind": "retract", "verdict": None, "retracts": "e1"}, id="retracts itself"),
+        pytest.param({"purpose": "fun"}, id="unknown purpose"),
+        pytest.param({"purpose": None}, id="no purpose"),
+        pytest.param({"scale": 4}, id="scale of another verdict"),
+        pytest.param({"scale": 8, "verdict": "right"}, id="off the scale"),
+        pytest.param({"edited_side": "left"}, id="edit without text"),
+        pytest.param({"edited_side": "both", "edited_text": "x"}, id="edit of no side"),
     ],
 )
 def test_an_event_that_breaks_the_contract_is_quarantined(workspace: Any, store: Store, fields: dict[str, Any]) -> None:

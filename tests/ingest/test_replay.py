@@ -333,8 +333,9 @@ def test_label_events(workspace: Workspace) -> None:
 
     with sqlite3.connect(workspace.root / "labels.db") as store:
         store.execute(f"CREATE TABLE event ({', '.join(LABEL_EVENT_COLUMNS)})")
-        values = (1, "e", "2026-10-01T00:00:00Z", "ann", "verdict", "maybe", None, "p", "l", "r", "1", 0)
-        store.execute(f"INSERT INTO event VALUES ({', '.join('?' * len(values))})", values)
+        values = (1, "e", "2026-10-01T00:00:00Z", "ann", "verdict", "maybe", None, "p", "l", "r", "1", 0, "ask")
+        padded = (*values, *[None] * (len(LABEL_EVENT_COLUMNS) - len(values)))
+        store.execute(f"INSERT INTO event VALUES ({', '.join('?' * len(padded))})", padded)
     store.close()
     workspace.run()
     done = again(workspace)
