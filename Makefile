@@ -9,8 +9,8 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)  ## from data/sample's logs to a trained model and its report
 	$(BIN)/python -m data.demo
 
-test: lint  ## everything CI runs
-	$(BIN)/pytest
+test: lint  ## everything CI runs, a file of tests per core at a time
+	$(BIN)/pytest -n auto --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
