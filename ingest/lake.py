@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from ingest import schema
+from ingest import schema, table_files
 from ingest.errors import ContractError, LakeBusyError, LakeError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ CONFIGURATION: Final = {
 }
 """No text in the log; old log entries go at each checkpoint; a reader may hold replaced files open for a day."""
 
-WRITER: Final = WriterProperties(compression="ZSTD", compression_level=1)
+WRITER: Final = WriterProperties(compression=table_files.COMPRESSION.upper(), compression_level=table_files.LEVEL)
 
 
 _GONE: Final = "_gone"
@@ -144,15 +144,16 @@ class Lake:
         types than the contract's, LakeError where the folder cannot be written.
         """
         _check(table, data.schema)
+        _check_keys(table, data)
         before = self.cursors(table, list(cursors))
         moved = [Transaction(file, offset) for file, offset in cursors.items() if before[file] != offset]
         if data.num_rows == 0 and not moved:
             return
-        properties = CommitProperties(app_transactions=moved)
         with _writing(table):
-            write_deltalake(
-                self._open_or_create(table), data, mode="append", commit_properties=properties, writer_properties=WRITER
-            )
+            delta = self._open_or_create(table)
+            added = [table_files.write(self.path / table, data)] if data.num_rows else []
+            properties = CommitProperties(app_transactions=moved)
+            delta.create_write_transaction(added, "append", delta.schema(), commit_properties=properties)
 
     def read(self, table: str, columns: Sequence[str]) -> pa.Table:
         """Return some columns of a table, without a database: what is small, or looked at by every run."""
@@ -378,7 +379,7 @@ def _contract(table: str) -> pa.Schema:
 
 
 def _check(table: str, given: pa.Schema) -> None:
-    """Compare names and types; whether a column may be null is Delta's check."""
+    """Compare names and types."""
     contract = _contract(table)
     wrong = [
         f"{name}: {given.field(name).type if name in given.names else 'absent'}, not {contract.field(name).type}"
@@ -389,6 +390,13 @@ def _check(table: str, given: pa.Schema) -> None:
     if wrong or extra or given.names != contract.names:
         problems = "; ".join([*wrong, *(f"{name}: unknown" for name in extra)]) or "columns in another order"
         raise ContractError(f"Rows for {table} do not keep its contract: {problems}. Cast them to lake.SCHEMAS.")
+
+
+def _check_keys(table: str, data: pa.Table) -> None:
+    """Refuse rows without a key. What Delta writes itself it checks itself."""
+    key = _contract(table).names[0]
+    if data[key].null_count:
+        raise ContractError(f"Rows for {table} do not keep its contract: {data[key].null_count} have no {key}.")
 
 
 def _check_stored(path: Path, stored: Schema, contract: pa.Schema) -> None:

@@ -121,8 +121,9 @@ def test_a_null_key_is_refused(lake: Lake) -> None:
     row = pa.Table.from_pylist(
         [dict.fromkeys(FEEDBACK.names)], schema=pa.schema([f.with_nullable(True) for f in FEEDBACK])
     )
-    with pytest.raises(LakeError):
+    with pytest.raises(ContractError, match="1 have no feedback_id"):
         lake.append("feedback", row, {})
+    assert lake.files("feedback") == []
 
 
 def test_unknown_tables_and_broken_ones_are_named(lake: Lake) -> None:
