@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
 
 from ingest import schema, table_files
 from ingest.errors import ContractError, LakeBusyError, LakeError
@@ -49,7 +50,7 @@ CONFIGURATION: Final = {
 }
 """No text in the log; old log entries go at each checkpoint; a reader may hold replaced files open for a day."""
 
-WRITER: Final = WriterProperties(compression=table_files.COMPRESSION.upper(), compression_level=table_files.LEVEL)
+WRITER: Final = WriterProperties(compression="ZSTD", compression_level=table_files.LEVEL)
 
 
 _GONE: Final = "_gone"
@@ -151,7 +152,9 @@ class Lake:
             return
         with _writing(table):
             delta = self._open_or_create(table)
-            added = [table_files.write(self.path / table, data)] if data.num_rows else []
+            added: list[AddAction | RemoveAction] = []
+            if data.num_rows:
+                added.append(table_files.write(self.path / table, data))
             properties = CommitProperties(app_transactions=moved)
             delta.create_write_transaction(added, "append", delta.schema(), commit_properties=properties)
 

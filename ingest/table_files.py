@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
-COMPRESSION: Final = "zstd"
 LEVEL: Final = 1
+"""Of Zstandard."""
 
 DISTINCT: Final = frozenset(
     {
@@ -31,7 +31,7 @@ def write(folder: Path, rows: pa.Table) -> AddAction:
     path = folder / f"part-{secrets.token_hex(16)}.parquet"
     repeating = [name for field in rows.schema for name in _repeating(field, field.name)]
     pq.write_table(
-        rows, path, compression=COMPRESSION, compression_level=LEVEL, use_dictionary=repeating, write_statistics=False
+        rows, path, compression="zstd", compression_level=LEVEL, use_dictionary=repeating, write_statistics=False
     )
     stat = path.stat()
     counted = {"numRecords": rows.num_rows, "minValues": {}, "maxValues": {}, "nullCount": {}}
