@@ -104,7 +104,7 @@ EVENT: Final = sa.Table(
     sa.Column("right_interaction_id", sa.Text, nullable=False),
     sa.Column("guidelines_version", sa.Text),
     sa.Column("late", sa.Integer, nullable=False),
-    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False, server_default="ask"),
     sa.Column("scale", sa.Integer),
     sa.Column("edited_side", sa.Text),
     sa.Column("edited_text", sa.Text),
