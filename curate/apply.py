@@ -11,7 +11,7 @@ from typing import Final
 
 import duckdb
 
-from curate import clusters, contradictions, exact_duplicates, near_duplicate_triples, split
+from curate import clusters, contradictions, exact_duplicates, near_duplicate_triples, scripts, split
 from curate.recipe import Recipe
 from curate.rules import Reason, Rule, Value
 from curate.statements import statement
@@ -35,7 +35,7 @@ def apply(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], recipe: 
     Raises ContractError for triples that no rule could judge, RuleError when a rule gives NULL or drops everything.
     """
     total = check_triples(connection)
-    connection.execute(statement("language.sql"))
+    scripts.add_function(connection)
     connection.execute(statement("features.sql"))
     connection.execute("CREATE TEMP VIEW judged AS FROM triples JOIN features USING (triple_id)")
     reasons: tuple[Reason, ...] = (*rules, *SET_REASONS)

@@ -1,6 +1,6 @@
 -- Narrow columns of every triple's texts, so that no later step reads text again to judge a row.
 --
--- Reads view triples; curate/language.sql before it. Makes the macros below and table features: one row per triple.
+-- Reads view triples; function script_language of curate.scripts. Makes the macros below and table features: one row per triple.
 
 -- What a conversation says: content and tool calls of its messages, a line feed between them.
 CREATE TEMP MACRO conversation_text(messages) AS

@@ -1,6 +1,7 @@
 """What DuckDB reads off texts: normalisation, blankness, lengths, the language where the script says it."""
 
 import unicodedata
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
@@ -8,17 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate import scripts
 from curate.statements import statement
 
 from .conftest import judge_triples, make_triple, varied
 
 
 @pytest.fixture(scope="module")
-def macros() -> duckdb.DuckDBPyConnection:
+def macros() -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect()
-    connection.execute(statement("language.sql"))
+    scripts.add_function(connection)
     connection.execute(statement("features.sql").split("CREATE TEMP TABLE")[0])
-    return connection
+    yield connection
+    connection.close()
 
 
 def value(connection: duckdb.DuckDBPyConnection, expression: str, said: str) -> Any:
