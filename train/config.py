@@ -21,6 +21,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Schedule = Literal["linear", "cosine", "constant"]
 Column = Literal["none", "column"]
 Switch = Literal["off", "on"]
+Sharing = Literal["auto", "off"]
 
 
 class RunConfig(BaseModel):
@@ -86,6 +87,8 @@ class RunConfig(BaseModel):
     """Parquet file of held-out pairs, for data without a split column."""
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of prompts held out when neither a split column nor --validation says which."""
+    share_prompts: Sharing = "auto"
+    """auto: a prompt is computed once for both of its responses, where that is exact and cheaper."""
     reference_cache: Path
     """Folder of cached reference log-probabilities."""
     log_every: Annotated[int, Field(ge=1)] = 10

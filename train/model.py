@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from ingest.errors import SettingsError, TrainingError
 from ingest.schema import canonical_json
-from train.logprobs import check_head
+from train.model_checks import check_head, sharing_of
+from train.sharing import NEVER, Sharing
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class Policy:
     tokenizer: PreTrainedTokenizerBase
     autocast: torch.dtype | None
     """Dtype of matrix products; None is float32."""
+    sharing: Sharing = NEVER
+    """When a pair's prompt is computed once for both responses."""
+    unshared_because: str = ""
+    """What forbids that, where the model does."""
 
     @property
     def position_limit(self) -> int | None:
@@ -38,8 +43,11 @@ class Policy:
         return next((token for token in known if isinstance(token, int)), 0)
 
 
-def load(folder: Path, device: torch.device, autocast: torch.dtype | None) -> Policy:
+def load(folder: Path, device: torch.device, autocast: torch.dtype | None, *, share_prompts: bool = True) -> Policy:
     """Load the model in `folder` onto `device`. Nothing is downloaded, and no code of the folder's is run.
+
+    With `share_prompts` it is measured whether prompts can be shared; on a GPU, attention becomes FlexAttention where
+    that works, because it skips what the mask of shared prompts hides.
 
     Raises SettingsError when there is no model, TrainingError when its weights are incomplete or cannot be used.
     """
@@ -64,7 +72,18 @@ def load(folder: Path, device: torch.device, autocast: torch.dtype | None) -> Po
     turn_off_dropout(model)
     model.to(device)
     check_head(model)
-    return Policy(model, tokenizer, autocast)
+    return Policy(model, tokenizer, autocast, *(_sharing(model) if share_prompts else (NEVER, "")))
+
+
+def _sharing(model: PreTrainedModel) -> tuple[Sharing, str]:
+    """Return `sharing_of` the model with the attention that is best for it, which the model has afterwards."""
+    if model.device.type == "cuda" and model.config._attn_implementation == "sdpa":
+        model.set_attn_implementation("flex_attention")
+        sharing, reason = sharing_of(model)
+        if not reason:
+            return sharing, reason
+        model.set_attn_implementation("sdpa")
+    return sharing_of(model)
 
 
 def turn_off_dropout(model: PreTrainedModel) -> None:

@@ -52,7 +52,7 @@ def run(config: RunConfig) -> dict[str, Any]:
     transformers.set_seed(config.seed)
     transformers.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
-    policy = policies.load(config.model, device, autocast)
+    policy = policies.load(config.model, device, autocast, share_prompts=config.share_prompts == "auto")
     with bars() as progress:
         pairs, preflight = read_pairs(config, policy, progress)
         _start_folder(config, preflight)
@@ -108,7 +108,7 @@ def _fill_reference(
 ) -> tuple[str, ReferenceResult]:
     """Give every pair its reference log-probabilities; return the model's fingerprint and where they came from."""
     fingerprint = policies.fingerprint(policy)
-    collate = Collator(policy.padding_id)
+    collate = Collator(policy.padding_id, policy.sharing)
     cache = ReferenceCache(
         config.reference_cache, policy, fingerprint, collate, config.eval_batch_size, Objective.of(config).ld_alpha
     )

@@ -4,21 +4,20 @@ log pi(y | x) becomes the sum over the first n tokens, n = min(|chosen|, |reject
 rest, of policy and reference alike. So a long answer no longer wins or loses by its length.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
 
-def tail_factors(response_mask: torch.Tensor, alpha: float) -> torch.Tensor:
+def tail_factors(batch: Mapping[str, torch.Tensor], alpha: float) -> torch.Tensor:
     """Return LD-DPO's factor of each response token: 1, or `alpha` past the shorter response's length.
 
-    `response_mask` (2B, T) is laid out as `train.collate` draws it; the result has the order of
-    `train.logprobs.token_logps`, shape (response tokens,).
+    Shape (response tokens,), in the order of `batch["targets"]` (`train.collate`).
     """
-    position = response_mask[:, 1:].cumsum(dim=1)
-    chosen, rejected = response_mask.sum(dim=1).chunk(2)
+    chosen, rejected = batch["response_lengths"].chunk(2)
     shared = torch.minimum(chosen, rejected).repeat(2)
-    factors = torch.where(position > shared[:, None], alpha, 1.0)
-    return factors[response_mask[:, 1:]]
+    return torch.where(batch["ordinals"] >= shared[batch["sequences"]], alpha, 1.0)
 
 
 def weighted_sums(chosen: np.ndarray, rejected: np.ndarray, alpha: float) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from train.batches import EpochBatches, EpochLoader, EpochOrder
 from train.collate import Batch, Collator
 from train.config import Order
 from train.dataset import Pair, PairDataset
-from train.logprobs import row_logps, sequence_logps, token_logps, token_logps_and_collisions
+from train.logprobs import response_values, row_logps, sequence_logps
 from train.losses import Terms
 from train.metrics import ReadOut, training_log
 from train.model import Policy
@@ -40,7 +40,7 @@ class DPOTrainer(Trainer):
     ) -> None:
         self.policy, self.pairs, self.order = policy, pairs, order
         self.objective: Objective = objective
-        self.collate = Collator(policy.padding_id)
+        self.collate = Collator(policy.padding_id, policy.sharing)
         self.seen: list[ReadOut] = []
         validation = pairs.rows_of("validation")
         super().__init__(
@@ -87,12 +87,12 @@ class DPOTrainer(Trainer):
 
         Weights have mean 1 over the training pairs, so this is the mean loss when all are equal.
         """
-        mask = inputs["response_mask"]
         per_token, weight = self._per_token(inputs)
-        per_token = per_token * tail_factors(mask, self.objective.ld_alpha)
-        chosen, rejected = sequence_logps(per_token, mask).chunk(2)
+        if self.objective.ld_alpha != 1.0:
+            per_token = per_token * tail_factors(inputs, self.objective.ld_alpha)
+        chosen, rejected = sequence_logps(per_token, inputs).chunk(2)
         reference = (inputs["reference_chosen"], inputs["reference_rejected"])
-        w, l = mask.sum(dim=1).chunk(2)  # noqa: E741  as in train.losses
+        w, l = inputs["response_lengths"].chunk(2)  # noqa: E741  as in train.losses
         terms = Terms(chosen, rejected, *reference, w, l, inputs["noise"], inputs["margin"])
         # Gradients are averaged over processes.
         pairs = (num_items_in_batch or len(chosen)) / processes.count()
@@ -104,11 +104,11 @@ class DPOTrainer(Trainer):
 
     def _per_token(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return log pi of each response token, and each pair's weight: its own, times WPO's if asked for."""
-        model, autocast = self.policy.model, self.policy.autocast
-        if not self.objective.wpo:
-            return token_logps(model, inputs, autocast=autocast), inputs["weight"]
-        per_token, collisions = token_logps_and_collisions(model, inputs, autocast=autocast)
-        return per_token, inputs["weight"] * wpo_weights(per_token.detach(), collisions, inputs["response_mask"])
+        extras = ("collision",) if self.objective.wpo else ()
+        found = response_values(self.policy.model, inputs, extras=extras, autocast=self.policy.autocast)
+        if found.collision is None:
+            return found.logps, inputs["weight"]
+        return found.logps, inputs["weight"] * wpo_weights(found.logps.detach(), found.collision, inputs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the metrics of all pairs since the last log. Raises TrainingError when a value is not finite."""

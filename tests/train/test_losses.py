@@ -281,7 +281,7 @@ class Tokens:
         """The sums that the trainer makes of them."""
         response = self.mask.bool()
         factors = torch.zeros_like(self.policy)
-        factors[response[:, 1:]] = tail_factors(response, alpha).double()
+        factors[response[:, 1:]] = tail_factors(named(response), alpha).double()
         sums = [side for logps in (self.policy, self.reference) for side in (logps * factors).sum(1).chunk(2)]
         sums += self.mask.sum(1).double().chunk(2)
         return of_columns([*sums, torch.full_like(sums[0], e), torch.zeros_like(sums[0])])
@@ -310,6 +310,13 @@ class Tokens:
         return float(TRLTrainer._compute_loss(trainer, model, inputs, return_outputs=False))
 
 
+def named(responses: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What a batch says of its response tokens (`train.collate`), from where they are: bool (sequences, T)."""
+    ordinals = responses.cumsum(dim=1) - 1
+    where = {"sequences": responses.nonzero()[:, 0], "ordinals": ordinals[responses]}
+    return {"response_lengths": responses.sum(dim=1), **where}
+
+
 TRL_NAMES = {"exo": "exo_pair", "nca": "nca_pair", "bco": "bco_pair", "sppo": "sppo_hard"}
 SHARED_WITH_TRL = [name for name in LOSSES if name not in ("cdpo", "ipo_sum", "simpo", "orpo", "sft")]
 
@@ -329,7 +336,7 @@ def test_each_loss_equals_trl(tokens: Tokens, name: str, alpha: float | None) ->
 
 def test_wpo_weights_equal_trl(tokens: Tokens) -> None:
     response = tokens.mask.bool()
-    weights = wpo_weights(tokens.policy[response[:, 1:]], tokens.collisions[response[:, 1:]], response)
+    weights = wpo_weights(tokens.policy[response[:, 1:]], tokens.collisions[response[:, 1:]], named(response))
     ours = (weights * LOSSES["sigmoid"].per_pair(tokens.terms(0.0), CONSTANTS)).mean()
 
     assert ours.item() == pytest.approx(tokens.trl("sigmoid", 0.0, weighting=True), abs=1e-6)
@@ -342,7 +349,7 @@ def test_sums_of_the_cache_and_of_the_trainer_count_tails_alike(tokens: Tokens) 
     mask = torch.tensor([[0, 1, 1, 1], [0, 0, 1, 1]], dtype=torch.bool)
 
     assert weighted_sums(three.numpy(), two.numpy(), 0.5) == (5.0, 24.0)
-    assert tail_factors(mask, 0.5).tolist() == [1.0, 1.0, 0.5, 1.0, 1.0]
+    assert tail_factors(named(mask), 0.5).tolist() == [1.0, 1.0, 0.5, 1.0, 1.0]
 
 
 def optimum(name: str, reward: torch.Tensor, reference: torch.Tensor, beta: float) -> torch.Tensor:
