@@ -114,4 +114,4 @@ def _key_cost(model: PreTrainedModel) -> float:
     width: int = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
     embeddings = {id(p) for m in (model.get_input_embeddings(), model.get_output_embeddings()) for p in m.parameters()}
     layers = sum(p.numel() for p in model.parameters() if id(p) not in embeddings)
-    return 2.0 * config.num_hidden_layers * width / max(1, layers)
+    return float(2 * config.num_hidden_layers * width / max(1, layers))

@@ -53,6 +53,8 @@ def run(config: RunConfig) -> dict[str, Any]:
     transformers.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
     policy = policies.load(config.model, device, autocast, share_prompts=config.share_prompts == "auto")
+    if policy.unshared_because:
+        NARRATION.print(f"Every response is computed with its own prompt: with this model {policy.unshared_because}.")
     with bars() as progress:
         pairs, preflight = read_pairs(config, policy, progress)
         _start_folder(config, preflight)

@@ -41,7 +41,7 @@ class DPOTrainer(Trainer):
         self.policy, self.pairs, self.order = policy, pairs, order
         self.objective: Objective = objective
         self.collate = Collator(policy.padding_id, policy.sharing)
-        self.seen: list[ReadOut] = []
+        self.seen: list[torch.Tensor] = []
         validation = pairs.rows_of("validation")
         super().__init__(
             model=policy.model,
@@ -98,8 +98,8 @@ class DPOTrainer(Trainer):
         pairs = (num_items_in_batch or len(chosen)) / processes.count()
         loss = (weight * self.objective.per_pair(terms)).sum() / pairs
         if "counts_nothing" not in inputs:
-            values = (chosen.detach(), rejected.detach(), *reference)
-            self.seen.append(ReadOut(*(value.double().cpu().numpy() for value in values)))
+            # Kept on the device: fetching them here would make a GPU wait for every micro-batch.
+            self.seen.append(torch.stack([chosen.detach().float(), rejected.detach().float(), *reference]))
         return (loss, {}) if return_outputs else loss
 
     def _per_token(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -115,8 +115,8 @@ class DPOTrainer(Trainer):
         when = f"at step {self.state.global_step}"
         refuse_not_finite(logs, when)
         if "loss" in logs and self.seen:
-            columns = zip(*(vars(seen).values() for seen in self.seen), strict=True)
-            logs.update(training_log(ReadOut(*(np.concatenate(column) for column in columns)), self.objective.beta))
+            columns = torch.cat(self.seen, dim=1).double().cpu().numpy()
+            logs.update(training_log(ReadOut(*columns), self.objective.beta))
             self.seen.clear()
             refuse_not_finite(logs, when)
         super().log(logs, start_time)

@@ -57,8 +57,8 @@ def stay_in_float64(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> 
     """Take the roundings to float32 out of transformers' models: in RMS norms, and in softmax of eager attention."""
 
     def rms(module: Any, x: torch.Tensor) -> torch.Tensor:
-        weight: torch.Tensor = module.weight
-        return weight * x * (x.square().mean(-1, keepdim=True) + module.variance_epsilon).rsqrt()
+        normed: torch.Tensor = module.weight * x * (x.square().mean(-1, keepdim=True) + module.variance_epsilon).rsqrt()
+        return normed
 
     for module in model.modules():
         if hasattr(module, "variance_epsilon"):
