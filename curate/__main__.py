@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curate import recipe as recipes
+from curate.balance import Balance
 from curate.curation import STAGES, Curation, curate
 from ingest import settings as workspaces
 from ingest.errors import WinnowError
@@ -87,9 +88,27 @@ def _narrate(done: Curation) -> None:
         table.add_row(f"  {name}", f"{count:,}", "")
     table.add_row(Text("curated", "bold"), f"{done.counts.curated:,}", "")
     NARRATION.print(table)
+    if done.balanced:
+        NARRATION.print(_balance(done.balanced))
     NARRATION.print(f"pairs offered to annotators: {done.offer.offered:,}; beyond the caps: {done.offer.left_out:,}")
     state = "published" if done.published else "nothing new: this snapshot was published already"
     NARRATION.print(f"{state}: {done.folder}", soft_wrap=True)
+
+
+def _balance(done: Balance) -> Table:
+    """Return what each cap and target of [balance] did, and what it cost."""
+    kept = f"{done.kept:,} of {done.rows:,} triples kept"
+    size = f"effective sample size {done.effective_before:,.1f} -> {done.effective:,.1f}"
+    table = Table(title=f"balance: {kept}, {size}", title_justify="left")
+    for name in ("target", "goal", "before", "after", "costs triples", "costs effective size"):
+        table.add_column(name, justify="left" if name == "target" else "right")
+    for column, dropped in done.caps.items():
+        table.add_row(Text(f"caps.{column}"), "", "", "", f"{dropped:,}", "")
+    for met in done.targets:
+        before, after = ("-" if value is None else f"{value:.3f}" for value in (met.before, met.after))
+        costs = (f"{met.rows_cost:,}", f"{met.effective_cost:,.1f}")
+        table.add_row(Text(met.name), f"{met.goal:g}", before, after, *costs)
+    return table
 
 
 if __name__ == "__main__":

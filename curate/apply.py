@@ -11,7 +11,7 @@ from typing import Final
 
 import duckdb
 
-from curate import clusters, contradictions, exact_duplicates, near_duplicate_triples, scripts, split
+from curate import balance, clusters, contradictions, exact_duplicates, near_duplicate_triples, scripts, split
 from curate.recipe import Recipe
 from curate.rules import Reason, Rule, Value
 from curate.statements import statement
@@ -23,6 +23,8 @@ SET_REASONS: Final = (
     contradictions.TIED,
     split.BRIDGE,
     near_duplicate_triples.NEAR,
+    balance.OVER_CAP,
+    balance.BALANCED_OUT,
 )
 """Reasons that compare triples with each other; counted after the row rules, in this order."""
 
@@ -36,6 +38,7 @@ def apply(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], recipe: 
     """
     total = check_triples(connection)
     scripts.add_function(connection)
+    connection.execute(statement("style.sql"))
     connection.execute(statement("features.sql"))
     connection.execute("CREATE TEMP VIEW judged AS FROM triples JOIN features USING (triple_id)")
     reasons: tuple[Reason, ...] = (*rules, *SET_REASONS)

@@ -1,8 +1,9 @@
 -- The rows of curated.parquet: ingest.schema.CURATED, by triple_id.
 --
--- Reads view triples, tables features, kept, splits.
+-- Reads view triples, tables features, kept, splits, balanced.
 SELECT t.* REPLACE (k.n_votes AS n_votes, k.n_agree AS n_agree, k.event_ids AS event_ids, k.user_ids AS user_ids,
-                    k.first_time AS first_time, k.last_time AS last_time),
+                    k.first_time AS first_time, k.last_time AS last_time,
+                    coalesce(b.weight, t.weight) AS weight),
        s.split,
        s.cluster_id,
        k.agreement, k.label_noise,
@@ -11,4 +12,5 @@ FROM triples t
 JOIN kept k USING (triple_id)
 JOIN features f USING (triple_id)
 JOIN splits s ON s.prompt_group = t.prompt_group
+LEFT JOIN balanced b USING (triple_id)
 ORDER BY t.triple_id;

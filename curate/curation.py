@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import duckdb
 
-from curate import candidates, expectations, report, snapshot, split
+from curate import balance, candidates, expectations, report, snapshot, split
 from curate.apply import apply
 from curate.counts import Counts, count
 from curate.recipe import Recipe
@@ -42,6 +42,8 @@ class Curation:
     """False when the same snapshot was there already."""
     counts: Counts
     offer: candidates.Offer
+    balanced: balance.Balance | None = None
+    """None when the recipe balances nothing."""
 
     @property
     def report(self) -> Path:
@@ -77,6 +79,7 @@ def _curate(
     progress("judge")
     split.remember(connection, settings.curated, recipe.split)
     reasons = apply(connection, rules, recipe)
+    balanced = balance.balance(connection, recipe.balance)
     connection.execute(statement("kept.sql"))
     progress("candidates")
     offer = candidates.find(
@@ -91,7 +94,9 @@ def _curate(
     findings = expectations.check(connection, folder, counts.triples, recipe)
     resolved = _resolved(recipe, rules, reasons)
     digest = snapshot.content_hash(connection, folder, resolved)
-    done = Curation(folder=settings.curated / digest[:12], published=False, counts=counts, offer=offer)
+    done = Curation(
+        folder=settings.curated / digest[:12], published=False, counts=counts, offer=offer, balanced=balanced
+    )
     if done.folder.is_dir():
         if is_withdrawn(done.folder):
             raise LakeError(
@@ -108,6 +113,7 @@ def _curate(
     snapshot.write_text(folder / "report.html", report.render(connection, facts))
     progress("publish")
     manifest = {"snapshot": done.folder.name, "content_hash": digest, "counts": asdict(counts)}
+    manifest |= {"balance": asdict(balanced)} if balanced else {}
     manifest |= {"candidates": asdict(offer), "lake": versions, **resolved}
     snapshot.write_manifest(folder, manifest)
     split.record(

@@ -1,6 +1,7 @@
 -- Narrow columns of every triple's texts, so that no later step reads text again to judge a row.
 --
--- Reads view triples; function script_language of curate.scripts. Makes the macros below and table features: one row per triple.
+-- Reads view triples; function script_language of curate.scripts, macros of curate/style.sql. Makes the macros below and
+-- table features: one row per triple.
 
 -- What a conversation says: content and tool calls of its messages, a line feed between them.
 CREATE TEMP MACRO conversation_text(messages) AS
@@ -26,6 +27,8 @@ SELECT triple_id,
        length(rejected_text)::INTEGER AS rejected_chars,
        is_blank(chosen_text) AS chosen_blank,
        is_blank(rejected_text) AS rejected_blank,
+       style_of(chosen_text) AS chosen_style,
+       style_of(rejected_text) AS rejected_style,
        conversation_key(chosen) AS chosen_key,
        conversation_key(rejected) AS rejected_key,
        script_language(chosen_text) AS language

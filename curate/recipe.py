@@ -8,13 +8,16 @@ import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from curate.rules import BY_NAME, RULES, Rule, Value
 from ingest.errors import RecipeError
 
+Feature = Literal["length", "list", "bold", "markdown", "link", "emoji", "exclamation", "affirmative"]
+Column = Literal["source", "model", "signal", "language", "cluster", "user", "annotator", "week"]
+Cap = Literal["prompt", "source", "model", "signal", "language", "cluster", "user", "annotator", "week"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -46,6 +49,38 @@ class NearDuplicates(_Strict):
     """Of question, chosen and rejected, each: of such triples the best one stays."""
 
 
+class Balance(_Strict):
+    """What the data set shall be like as a whole; with every mapping empty, nothing is balanced (curate/balance.py)."""
+
+    method: Literal["weights", "rows"] = "weights"
+    """How targets are met: rows get weights, or rows are dropped."""
+    seed: int = 0
+    """Of which rows stay, among those that no target tells apart."""
+    tolerance: Annotated[float, Field(ge=0.001, le=0.5)] = 0.01
+    """How far from its target a share or mean may end."""
+    min_weight: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """A row's weight is multiplied by this at least, and by 1 on average."""
+    max_weight: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 5.0
+    """And by this at most."""
+    keep_at_least: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of the weight that targets may not drop: where they would, they are refused."""
+    caps: Mapping[Cap, Annotated[int, Field(ge=1)]] = {}
+    """Column -> triples of one value, at most."""
+    chosen_has_more: Mapping[Feature, Share] = {}
+    """Feature -> share of triples whose chosen response has more of it, among those whose responses differ in it."""
+    means: Mapping[Literal["log_length_ratio"], Annotated[float, Field(allow_inf_nan=False)]] = {}
+    """Mean of ln(characters of chosen / characters of rejected)."""
+    shares: Mapping[Column, Mapping[str, Share]] = {}
+    """Column -> value -> its share of all triples; values that are not named share the rest."""
+
+    @model_validator(mode="after")
+    def _shares_can_be_kept(self) -> Self:
+        for column, shares in self.shares.items():
+            if sum(shares.values()) > 1 + 1e-9:
+                raise ValueError(f"the shares of {column} add up to {sum(shares.values()):g}; they may be 1 at most")
+        return self
+
+
 class Gate(_Strict):
     """What a data set must be like to be published."""
 
@@ -75,6 +110,7 @@ class Recipe(_Strict):
     """Rule -> parameter -> value that replaces the default of curate/rules.py."""
     near_duplicates: NearDuplicates = NearDuplicates()
     split: Split = Split()
+    balance: Balance = Balance()
     gate: Gate = Gate()
     candidates: Candidates = Candidates()
 

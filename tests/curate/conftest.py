@@ -13,6 +13,7 @@ import pytest
 
 from curate import recipe as recipes
 from curate.apply import apply
+from curate.balance import balance
 from curate.curation import Curation, curate
 from curate.rules import RULES
 from curate.statements import statement
@@ -130,6 +131,7 @@ def judge_triples(
         if known:
             connection.executemany("INSERT INTO known_splits VALUES (?, ?)", list(known.items()))
         apply(connection, recipe.resolved_rules(("training",)), recipe)
+        balance(connection, recipe.balance)
         connection.execute(statement("kept.sql"))
         curated = connection.sql(statement("curated.sql")).to_arrow_table()
         assert curated is not None

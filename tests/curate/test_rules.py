@@ -1,14 +1,18 @@
 """The registry of rules: honest about versions, and each rule with rows that it drops and rows that it keeps."""
 
+import ast
 import hashlib
+import inspect
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from curate import balance, balance_rows
 from curate.apply import SET_REASONS
 from curate.minhash import VERSION
 from curate.recipe import Recipe
@@ -50,17 +54,19 @@ EXAMPLES: list[tuple[str, str, dict[str, Any], bool]] = [
 ]
 
 HASHES = {
-    "empty_side@v1": "4bc2b1d5ab46ba72",
-    "identical_pair@v1": "8ab6a60d1ee4581d",
-    "truncated_response@v1": "c72b1e1ca6c80ab6",
-    "too_long@v1": "f3a05cac7da7e5e7",
-    "missing_consent@v2": "a9c8e834951428ef",
-    "weak_signal@v1": "2e6e54c63d62c3b4",
+    "empty_side@v1": "8181627e39e6f054",
+    "identical_pair@v1": "11ba9124a6da2fcf",
+    "truncated_response@v1": "7c0b62f5b719b1c8",
+    "too_long@v1": "c4694b13bd879270",
+    "missing_consent@v2": "02f75f4687fa50b4",
+    "weak_signal@v1": "8db3c51873dcb67b",
     "exact_duplicate@v1": "d3ede0275d325b67",
+    "near_duplicate@v2": "e4a92b3140f8259e",
+    "over_cap@v1": "c367e0681a4b356b",
+    "balanced_out@v1": "2244513cd1344d76",
+    "bridges_splits@v1": "e3eed104c688ec77",
     "contradiction_minority@v1": "0425c34c98955633",
     "contradiction_tied@v1": "0425c34c98955633",
-    "bridges_splits@v1": "e3eed104c688ec77",
-    "near_duplicate@v2": "e4a92b3140f8259e",
 }
 """Who changes what a rule does raises its version, and then this table."""
 
@@ -100,12 +106,19 @@ def code(name: str) -> str:
     return " ".join(re.sub(r"--.*", "", statement(name)).split())
 
 
+def python(function: Callable[..., object]) -> str:
+    """Return a function without its comments."""
+    return ast.unparse(ast.parse(inspect.getsource(function)))
+
+
 def test_a_changed_rule_has_a_new_version() -> None:
     made_of = {rule.id: [rule.drop_if, dict(rule.params), code("features.sql")] for rule in RULES}
-    duplicate, minority, tied, bridge, near = SET_REASONS
+    duplicate, minority, tied, bridge, near, capped, balanced = SET_REASONS
     made_of[duplicate.id] = [code("exact_duplicates.sql")]
     alike = ("near_duplicate_triples.sql", "near_duplicate_round.sql", "questions.sql")
     made_of[near.id] = [*map(code, alike), str(VERSION)]
+    made_of[capped.id] = [python(balance_rows.cap)]
+    made_of[balanced.id] = [python(balance._write)]
     made_of[bridge.id] = [code("split.sql")]
     made_of[minority.id] = made_of[tied.id] = [code("contradictions.sql")]
     found = {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16] for key, value in made_of.items()}
