@@ -5,23 +5,28 @@ Loading the same file again changes nothing; a newer file adds its pairs and mov
 file no longer names stays in the queue: it may still lack its second opinion.
 """
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from app.leases import forget_places
 from app.store import OPEN, PAIR, QUEUE_LOCK, SLOT, Store, lock
-from ingest.errors import ContractError
+from ingest.errors import ContractError, StoreError
 from ingest.schema import CANDIDATE
 from ingest.settings import Settings
 
-BATCH: Final = 5_000
-"""Pairs that are read and written at a time; their ids are the parameters of one query."""
+BATCH: Final = 20_000
+"""Pairs that are read and written at a time."""
+ENOUGH_TO_ANALYZE: Final = 10_000
+"""So many new pairs make PostgreSQL's statistics of the queue wrong."""
+
+COLUMNS: Final = tuple(column.name for column in PAIR.c)
 
 
 @dataclass(frozen=True)
@@ -53,73 +58,118 @@ def load(store: Store, file: Path, *, k: int) -> Loaded:
 
     Raises ContractError when the file does not keep `ingest.schema.CANDIDATE`.
     """
-    source = _checked(file)
-    pairs = new = moved = 0
-    with store.writing() as connection:
+    _check(file)
+    with duckdb.connect() as duck, store.writing() as connection:
         lock(connection, QUEUE_LOCK)
-        for batch in source.iter_batches(batch_size=BATCH):
-            added, changed = _write(connection, _rows(file, batch))
-            pairs, new, moved = pairs + batch.num_rows, new + added, moved + changed
+        duck.register("known", _known(connection))
+        pairs, moved = _compare(duck, file)
+        if moved:  # first, as app.leases takes its locks: annotators before slots
+            forget_places(connection)
+            _move(connection, moved)
+        new = _insert(connection, _new(duck))
         slots = sum(_add_slots(connection, number) for number in range(k))
-    return Loaded(pairs=pairs, new=new, moved=moved, slots=slots)
+        if new or slots:
+            forget_places(connection)
+        if new >= ENOUGH_TO_ANALYZE and connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("ANALYZE pair, slot")
+    return Loaded(pairs=pairs, new=new, moved=len(moved), slots=slots)
 
 
-def _checked(file: Path) -> pq.ParquetFile:
-    """Open `file`, or say which columns are not those of the contract."""
+def _check(file: Path) -> None:
+    """Raise ContractError where the columns of `file` are not those of the contract."""
     try:
-        source = pq.ParquetFile(file)
+        schema = pq.read_schema(file)
     except (OSError, pa.ArrowInvalid) as error:
         raise ContractError(f"{file} is not a readable Parquet file: {error}. Run `python -m curate run`.") from error
-    found = {field.name: field.type for field in source.schema_arrow}
+    found = {field.name: field.type for field in schema}
     expected = {field.name: field.type for field in CANDIDATE}
     if found != expected:
         wrong = sorted(name for name in found | expected if found.get(name) != expected.get(name))
         raise ContractError(
             f"{file}: columns {', '.join(wrong)} are not those of ingest.schema.CANDIDATE. Run `python -m curate run`."
         )
-    return source
 
 
-def _rows(file: Path, batch: pa.RecordBatch) -> list[dict[str, object]]:
-    """Return the rows as the store keeps them: conversations as JSON text.
+def _known(connection: sa.Connection) -> pa.Table:
+    """Return the pairs that the store has, with their priorities."""
+    rows = connection.execute(sa.select(PAIR.c.pair_id, PAIR.c.priority)).all()
+    ids, priorities = zip(*rows, strict=True) if rows else ((), ())
+    return pa.table({"pair_id": pa.array(ids, pa.string()), "priority": pa.array(priorities, pa.float64())})
+
+
+def _compare(duck: duckdb.DuckDBPyConnection, file: Path) -> tuple[int, list[tuple[Any, ...]]]:
+    """Make view `arriving` of the file; return its rows, and (pair_id, priority, why) of known pairs that moved.
 
     Raises ContractError for a null where the store needs a value.
     """
-    for name in (column.name for column in PAIR.c if not column.nullable):
-        if missing := batch.column(name).null_count:
-            raise ContractError(f"{file}: {missing} pairs have no {name}. Run `python -m curate run` again.")
-    columns = [column.name for column in PAIR.c]
-    return [{name: _stored(row[name]) for name in columns} for row in batch.to_pylist()]
+    candidates = duck.read_parquet(str(file), file_row_number=True)
+    needed = [column.name for column in PAIR.c if not column.nullable]
+    nulls = ", ".join(f"count(*) - count({name})" for name in needed)
+    ((rows, distinct, *missing),) = candidates.aggregate(f"count(*), count(DISTINCT pair_id), {nulls}").fetchall()
+    for name, lacking in zip(needed, missing, strict=True):
+        if lacking:
+            raise ContractError(f"{file}: {lacking} pairs have no {name}. Run `python -m curate run` again.")
+    if distinct < rows:  # a pair named twice in one file is one pair
+        last = "row_number() OVER (PARTITION BY pair_id ORDER BY file_row_number DESC)"
+        candidates = candidates.filter(f"{last} = 1")
+    candidates.create_view("arriving")
+    moved = duck.sql(
+        "SELECT pair_id, arriving.priority, why FROM arriving JOIN known USING (pair_id)"
+        " WHERE arriving.priority <> known.priority"
+    )
+    return rows, moved.fetchall()
 
 
-def _stored(value: object) -> object:
-    """Return a conversation as JSON text and everything else as it is."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+def _new(duck: duckdb.DuckDBPyConnection) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the pairs that the store lacks, with conversations as JSON text."""
+    as_stored = (
+        f"to_json({name})::VARCHAR" if pa.types.is_list(CANDIDATE.field(name).type) else name for name in COLUMNS
+    )
+    query = f"SELECT {', '.join(as_stored)} FROM arriving ANTI JOIN known USING (pair_id)"
+    for batch in duck.sql(query).to_arrow_reader(BATCH):
+        yield list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
 
-def _write(connection: sa.Connection, rows: Iterable[Mapping[str, object]]) -> tuple[int, int]:
-    """Add the rows that are new and move those whose priority changed; return how many of each."""
-    by_id = {str(row["pair_id"]): row for row in rows}  # a pair named twice in one file is one pair
-    query = sa.select(PAIR.c.pair_id, PAIR.c.priority).where(PAIR.c.pair_id.in_(by_id))
-    known = {row.pair_id: row.priority for row in connection.execute(query)}
-    new = [row for key, row in by_id.items() if key not in known]
-    moved = [row for key, row in by_id.items() if key in known and known[key] != row["priority"]]
-    if new:
-        connection.execute(sa.insert(PAIR), new)
-    if moved:
-        change = [{"moved": row["pair_id"], "to": row["priority"], "since": row["why"]} for row in moved]
-        to: sa.BindParameter[float] = sa.bindparam("to")
-        this: sa.BindParameter[str] = sa.bindparam("moved")
-        pairs = sa.update(PAIR).where(PAIR.c.pair_id == this).values(priority=to, why=sa.bindparam("since"))
-        connection.execute(pairs, change)
-        connection.execute(sa.update(SLOT).where(SLOT.c.pair_id == this).values(priority=to), change)
-    return len(new), len(moved)
+def _insert(connection: sa.Connection, batches: Iterator[list[tuple[Any, ...]]]) -> int:
+    """Add pairs by the way that each database is fastest at; return how many."""
+    names, added = ", ".join(COLUMNS), 0
+    if connection.dialect.name == "sqlite":
+        insert = f"INSERT INTO pair ({names}) VALUES ({', '.join('?' * len(COLUMNS))})"
+        for rows in batches:
+            connection.exec_driver_sql(insert, rows)
+            added += len(rows)
+        return added
+    driver = connection.connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(f"COPY pair ({names}) FROM STDIN") as copy:  # type: ignore[attr-defined]
+            for rows in batches:
+                for row in rows:
+                    copy.write_row(row)
+                added += len(rows)
+    except connection.dialect.loaded_dbapi.Error as error:  # SQLAlchemy knows nothing of COPY
+        raise StoreError(f"Not loaded: {' '.join(str(error).split())}. Nothing was changed; try again.") from error
+    return added
+
+
+def _move(connection: sa.Connection, moved: list[tuple[Any, ...]]) -> None:
+    """Give known pairs the priority that the newer file gives them."""
+    change = [
+        {"moved": pair_id, "to": priority, "negated": -priority, "since": why} for pair_id, priority, why in moved
+    ]
+    this: sa.BindParameter[str] = sa.bindparam("moved")
+    pairs = sa.update(PAIR).where(PAIR.c.pair_id == this)
+    connection.execute(pairs.values(priority=sa.bindparam("to"), why=sa.bindparam("since")), change)
+    connection.execute(sa.update(SLOT).where(SLOT.c.pair_id == this).values(rank=sa.bindparam("negated")), change)
 
 
 def _add_slots(connection: sa.Connection, number: int) -> int:
     """Give slot `number` to every pair that lacks it; return how many did."""
-    lacking = sa.select(PAIR.c.pair_id, sa.literal(number, sa.Integer), PAIR.c.priority, OPEN).where(
+    columns = {
+        "pair_id": PAIR.c.pair_id, "slot": sa.literal(number, sa.Integer), "purpose": sa.literal("opinion"),
+        "turn": sa.literal(number, sa.Integer), "rank": -PAIR.c.priority, "state": OPEN, "returned": sa.literal(0),
+    }  # fmt: skip
+    lacking = sa.select(*columns.values()).where(
         ~sa.exists().where(SLOT.c.pair_id == PAIR.c.pair_id, SLOT.c.slot == number)
     )
-    insert = sa.insert(SLOT).from_select(["pair_id", "slot", "priority", "state"], lacking)
+    insert = sa.insert(SLOT).from_select(list(columns), lacking.order_by(PAIR.c.pair_id))
     return connection.execute(insert, execution_options={"preserve_rowcount": True}).rowcount

@@ -6,6 +6,7 @@ URL. `ingest` reads table `event` by the columns of `ingest.schema.LABEL_EVENT_C
     pair   one row per question: a prompt and two responses, as candidates.parquet gave them
     slot   k rows per pair: open, leased by one annotator until a time, or done
     event  one row per verdict or retraction; triggers refuse UPDATE and DELETE
+    annotator  one row each: counts, and how far through the queue they are
 
 A write transaction is BEGIN IMMEDIATE on SQLite, so that it waits for the lock instead of failing half-way. Everything
 that belongs together, an event and the slot it fills, is written in one transaction of the caller.
@@ -13,11 +14,12 @@ that belongs together, an event and the slot it fills, is written in one transac
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,6 +29,8 @@ from ingest.errors import StoreError
 
 BUSY_SECONDS: Final = 30
 """How long a SQLite writer waits for another one before it fails."""
+
+ASK_AGAIN_MS: Final = 20
 
 EVENT_LOCK: Final = 0x77696E6E6F77
 """PostgreSQL advisory lock ("winnow") held while events are appended, so that `seq` becomes visible in its own order
@@ -55,39 +59,65 @@ OPEN: Final[sa.ColumnElement[str]] = sa.literal_column("'open'")
 """Literal, because SQLite uses a partial index only for a condition it can read in the statement's text."""
 LEASED: Final[sa.ColumnElement[str]] = sa.literal_column("'leased'")
 DONE: Final[sa.ColumnElement[str]] = sa.literal_column("'done'")
+RETURNED: Final[sa.ColumnElement[int]] = sa.literal_column("1")
 
 SLOT: Final = sa.Table(
     "slot",
     TABLES,
     sa.Column("pair_id", sa.Text, sa.ForeignKey("pair.pair_id"), primary_key=True),
     sa.Column("slot", sa.Integer, primary_key=True),
-    sa.Column("priority", sa.Double, nullable=False),  # the pair's, for the index
+    sa.Column("purpose", sa.Text, nullable=False),  # a key of PURPOSES
+    sa.Column("turn", sa.Integer, nullable=False),  # what has turn 0 is asked before anything that has turn 1
+    sa.Column("rank", sa.Double, nullable=False),  # within a turn the smallest first: the pair's priority, negated
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("annotator", sa.Text),  # null exactly when open
     sa.Column("lease_until", sa.BigInteger),  # UTC microseconds, null unless leased
-    sa.UniqueConstraint("pair_id", "annotator", name="slot_one_per_annotator"),
+    sa.Column("returned", sa.Integer, nullable=False),  # 1 when it opened after annotators may have passed its place
     sa.CheckConstraint(
         "(state = 'open' AND annotator IS NULL AND lease_until IS NULL)"
         " OR (state = 'leased' AND annotator IS NOT NULL AND lease_until IS NOT NULL)"
         " OR (state = 'done' AND annotator IS NOT NULL AND lease_until IS NULL)",
         name="slot_state",
     ),
+    sqlite_with_rowid=False,
 )
+PURPOSES: Final = {
+    "opinion": "One of the k opinions on a pair that are wanted anyway.",
+    "more": "A further opinion, because those before it disagree.",
+    "repeat": "The same pair for the same annotator once more, sides swapped: the one purpose that may come twice.",
+}
+"""What a slot is for."""
+IN_ORDER: Final = (SLOT.c.turn, SLOT.c.rank, SLOT.c.pair_id)
+"""The queue's order."""
+
+
+def _where(condition: sa.ColumnElement[bool]) -> dict[str, Any]:
+    """Return the arguments of an index over the rows that `condition` is true of."""
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
+
+sa.Index("slot_queue", *IN_ORDER, SLOT.c.slot, **_where(SLOT.c.state == OPEN))
+sa.Index("slot_returned", *IN_ORDER, SLOT.c.slot, **_where(sa.and_(SLOT.c.state == OPEN, SLOT.c.returned == RETURNED)))
+sa.Index("slot_leases", SLOT.c.lease_until, SLOT.c.annotator, **_where(SLOT.c.state == LEASED))
 sa.Index(
-    "slot_queue",
-    SLOT.c.slot,
-    SLOT.c.priority.desc(),
+    "slot_one_per_annotator",
     SLOT.c.pair_id,
-    sqlite_where=SLOT.c.state == OPEN,
-    postgresql_where=SLOT.c.state == OPEN,
-)
-sa.Index(
-    "slot_leases",
-    SLOT.c.lease_until,
     SLOT.c.annotator,
-    sqlite_where=SLOT.c.state == LEASED,
-    postgresql_where=SLOT.c.state == LEASED,
+    unique=True,
+    **_where(sa.and_(SLOT.c.annotator.is_not(None), SLOT.c.purpose != sa.literal_column("'repeat'"))),
 )
+
+ANNOTATOR: Final = sa.Table(
+    "annotator",
+    TABLES,
+    sa.Column("annotator", sa.Text, primary_key=True),
+    sa.Column("done", sa.Integer, nullable=False),  # standing verdicts that are not skips
+    sa.Column("skipped", sa.Integer, nullable=False),
+    sa.Column("turn", sa.Integer),  # what is open before this place in the queue is not for this annotator,
+    sa.Column("rank", sa.Double),  # returned slots excepted; null when nothing is known
+    sa.Column("pair_id", sa.Text),
+)
+"""What can be told from events and slots, but not fast. A row may be deleted at any time: it is made again."""
 
 EVENT: Final = sa.Table(
     "event",
@@ -319,7 +349,32 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     options = connection.get_execution_options()
     if options.get("rebuilds", False):
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")  # has no effect within a transaction
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes", False) else "BEGIN")
+    if options.get("writes", False):
+        _take_write_lock(connection)
+    else:
+        connection.exec_driver_sql("BEGIN")
+
+
+def _take_write_lock(connection: sa.Connection) -> None:
+    """Begin a write transaction as soon as no other writer is in one, asking every few milliseconds.
+
+    SQLite itself would ask every 100 ms after a while, and never be lucky beside others who ask more often.
+    """
+    driver: Any = connection.connection.driver_connection
+    ends = time.monotonic() + BUSY_SECONDS
+    driver.execute(f"PRAGMA busy_timeout = {ASK_AGAIN_MS}")
+    try:
+        while time.monotonic() < ends:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    break
+            else:
+                return
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # which says why it cannot
 
 
 def _cause(error: Exception) -> str:

@@ -6,7 +6,7 @@ has been committed: only then may a screen say "saved".
 
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -15,19 +15,15 @@ import sqlalchemy as sa
 
 from app import leases
 from app.store import (
-    EVENT,
+    ANNOTATOR,
     EVENT_LOCK,
-    LEASED,
-    OPEN,
     PAIR,
-    SLOT,
     Event,
     Store,
     append,
     judged,
     last_verdict,
     lock,
-    standing,
 )
 from app.store import find as find_event
 from ingest.errors import StoreError
@@ -36,6 +32,8 @@ from ingest.settings import Labels
 
 VERDICTS: Final = ("left", "right", "tie", "both_bad", "skip")
 MICROSECONDS: Final = 1_000_000
+COUNTED: Final = 1_000
+"""A screen says "1,000 or more": counting a million pairs at every vote would cost more than the vote."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Progress:
     """Standing verdicts that are not skips."""
     skipped: int
     left: int
-    """Pairs that this annotator could still be given, the one on screen included."""
+    """Pairs that this annotator could still be given, the one on screen included; counted no further than `COUNTED`."""
 
 
 def a_stands_left(annotator: str, pair_id: str, seed: int) -> bool:
@@ -82,13 +80,27 @@ class Desk:
     labels: Labels
     clock: Callable[[], datetime] = utc_now
 
-    def next(self) -> Showing | None:
-        """Lease the next pair, a live lease of one's own first; None when nothing is left to ask."""
+    def next(self, besides: str | None = None) -> Showing | None:
+        """Lease the next pair, a live lease of one's own first; None when nothing is left to ask.
+
+        With `besides`, the pair on screen: the one that will come after it.
+        """
+        k = self.labels.annotators_per_pair
         with self.store.writing() as connection:
             pair_id = leases.next_pair(
-                connection, self.annotator, k=self.labels.annotators_per_pair, now=self._now(), until=self._until()
+                connection, self.annotator, k=k, now=self._now(), until=self._until(), besides=besides
             )
             return self._showing(connection, pair_id) if pair_id else None
+
+    def extend(self, pair_ids: Collection[str]) -> set[str]:
+        """Say that these pairs are still on the annotator's screen; return those whose lease had not run out."""
+        with self.store.writing() as connection:
+            return leases.extend(connection, self.annotator, pair_ids, now=self._now(), until=self._until())
+
+    def release(self, pair_ids: Collection[str]) -> set[str]:
+        """Let others have these pairs, which were not judged; return those whose lease had not run out."""
+        with self.store.writing() as connection:
+            return leases.give_back(connection, self.annotator, pair_ids, self._now())
 
     def vote(self, showing: Showing, verdict: str) -> Event | None:
         """Store the verdict and fill (of a skip: give back) the slot. The same showing sent twice is one event.
@@ -98,16 +110,23 @@ class Desk:
         """
         if verdict not in VERDICTS:
             raise StoreError(f"No such verdict: {verdict!r}. It is one of {', '.join(VERDICTS)}.")
+        k, most = self.labels.annotators_per_pair, self.labels.annotators_on_disagreement
         with self.store.writing() as connection:
+            leases.sit_down(connection, self.annotator)
             lock(connection, EVENT_LOCK)
             if (sent := find_event(connection, showing.event_id)) and sent.verdict == verdict:
                 return sent
             if connection.execute(sa.select(judged(self.annotator, showing.pair_id))).scalar_one():
                 return None
-            settle = leases.give_back if verdict == "skip" else leases.complete
-            live = settle(connection, self.annotator, showing.pair_id, self._now())
+            if verdict == "skip":
+                live = bool(leases.give_back(connection, self.annotator, [showing.pair_id], self._now()))
+            else:
+                live = leases.complete(connection, self.annotator, showing.pair_id, self._now())
             event = self._event(showing.event_id, showing, verdict=verdict, late=not live)
             append(connection, event)
+            leases.count(connection, self.annotator, verdict, 1)
+            if most and verdict != "skip":
+                leases.ask_further(connection, showing.pair_id, k=k, most=most)
             return event
 
     def undo(self, event_id: str) -> Showing | None:
@@ -116,12 +135,14 @@ class Desk:
         Raises StoreError when there is no such standing verdict.
         """
         with self.store.writing() as connection:
+            leases.sit_down(connection, self.annotator)
             lock(connection, EVENT_LOCK)
             verdict = last_verdict(connection, self.annotator)
             if verdict is None or verdict.event_id != event_id:
                 raise StoreError("That verdict is not your last one any more. Nothing was taken back.")
             retraction = self._event(str(uuid.uuid4()), verdict, retracts=event_id)
             append(connection, retraction)
+            leases.count(connection, self.annotator, str(verdict.verdict), -1)
             again = leases.take_again(connection, self.annotator, verdict.pair_id, self._until())
             return self._showing(connection, verdict.pair_id) if again else None
 
@@ -132,23 +153,12 @@ class Desk:
 
     def progress(self) -> Progress:
         """Count what is done and what is left for this annotator."""
-        skip = EVENT.c.verdict == "skip"
-        mine = sa.select(sa.func.count().filter(~skip), sa.func.count().filter(skip)).where(
-            EVENT.c.annotator == self.annotator, standing(EVENT)
-        )
-        free = sa.or_(
-            SLOT.c.state == OPEN,
-            sa.and_(
-                SLOT.c.state == LEASED,
-                sa.or_(SLOT.c.annotator == self.annotator, SLOT.c.lease_until <= self._now()),
-            ),
-        )
-        left = sa.select(sa.func.count(SLOT.c.pair_id.distinct())).where(
-            free, SLOT.c.slot < self.labels.annotators_per_pair, ~judged(self.annotator, SLOT.c.pair_id)
-        )
+        k = self.labels.annotators_per_pair
+        mine = sa.select(ANNOTATOR.c.done, ANNOTATOR.c.skipped).where(ANNOTATOR.c.annotator == self.annotator)
         with self.store.reading() as connection:
-            done, skipped = connection.execute(mine).one()
-            return Progress(done=done, skipped=skipped, left=connection.execute(left).scalar_one())
+            done, skipped = connection.execute(mine).one_or_none() or (0, 0)
+            left = leases.waiting(connection, self.annotator, k=k, now=self._now(), most=COUNTED)
+            return Progress(done=done, skipped=skipped, left=left)
 
     def _now(self) -> int:
         return round(self.clock().timestamp() * MICROSECONDS)

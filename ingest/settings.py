@@ -121,9 +121,20 @@ class Labels(_Strict):
     url: str = "sqlite:///data/labels.db"
     """SQLAlchemy URL; a relative SQLite path is relative to the settings file."""
     annotators_per_pair: Annotated[int, Field(ge=1)] = 1
+    annotators_on_disagreement: Annotated[int, Field(ge=2)] | None = None
+    """How many people at most judge a pair on which those before them disagree; unset: no more than on any other."""
     lease_seconds: Annotated[int, Field(ge=10)] = 600
     seed: int = 0
     """Of the hash that decides which response stands left."""
+
+    @model_validator(mode="after")
+    def _more_on_disagreement(self) -> "Labels":
+        most = self.annotators_on_disagreement
+        if most is not None and not most > self.annotators_per_pair > 1:
+            raise ValueError(
+                "annotators_on_disagreement has no effect unless more than annotators_per_pair, which is 2 or more then"
+            )
+        return self
 
 
 class Gaps(_Strict):

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ingest.errors import StoreError
 
 VERSION_TABLE: Final = "schema_version"
-NEWEST: Final = "0002"
+NEWEST: Final = "0003"
 """Revision of the last step; a store that has it is opened without importing alembic."""
 BEFORE_VERSIONS: Final = "0001"
 """What a store has that was made before stores noted their version."""
