@@ -6,7 +6,7 @@ to change which.
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +22,9 @@ Schedule = Literal["linear", "cosine", "constant"]
 Column = Literal["none", "column"]
 Switch = Literal["off", "on"]
 Sharing = Literal["auto", "off"]
+
+NOT_RESULTS: Final = frozenset({"output", "reference_cache", "checkpoint_every"})
+"""Options that say where and when a run writes, not what comes out."""
 
 
 class RunConfig(BaseModel):
@@ -93,6 +96,8 @@ class RunConfig(BaseModel):
     """Folder of cached reference log-probabilities."""
     log_every: Annotated[int, Field(ge=1)] = 10
     """Optimiser steps between two lines of metrics.jsonl."""
+    checkpoint_every: Annotated[int, Field(ge=1)] = 100
+    """Optimiser steps between two checkpoints, from which --resume goes on."""
 
     @classmethod
     def checked(cls, values: dict[str, object]) -> Self:
@@ -113,6 +118,5 @@ class RunConfig(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Return 8 hex digits of everything but the folders that are written to."""
-        written = {"output", "reference_cache"}
-        return hashlib.sha256(canonical_json(self.model_dump(mode="json", exclude=written))).hexdigest()[:8]
+        """Return 8 hex digits of everything that decides results."""
+        return hashlib.sha256(canonical_json(self.model_dump(mode="json", exclude=set(NOT_RESULTS)))).hexdigest()[:8]

@@ -16,8 +16,11 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 from ingest import settings
 from ingest.errors import SettingsError, WinnowError
+from train import resume
 from train.config import RunConfig
 
+FIRST: Final = os.environ.get("RANK", "0") == "0"
+"""Whether this is the first of the processes that torchrun started, or the only one."""
 OPEN_DEFAULTS: Final = {
     "data": "required",
     "model": "train.model of winnow.toml",
@@ -35,30 +38,31 @@ OPEN_DEFAULTS: Final = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = vars(parser().parse_args(argv))
-    config = arguments.pop("config", None)
+    config, resumes = arguments.pop("config", None), arguments.pop("resume", False)
     # Everything a run writes was learnt from users' texts, so it is made for its owner alone.
     umask = os.umask(0o077)
     try:
-        summary = _train(arguments, config)
+        summary = _train(arguments, config, resumes)
     except WinnowError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     finally:
         os.umask(umask)
-    print(json.dumps(summary))  # noqa: T201
+    if FIRST:
+        print(json.dumps(summary))  # noqa: T201
     return 0
 
 
-def _train(arguments: dict[str, Any], config: Path | None) -> dict[str, Any]:
+def _train(arguments: dict[str, Any], config: Path | None, resumes: bool) -> dict[str, Any]:
     """Run as the command line says and return the summary; a folder of our own that stayed empty is taken away."""
-    resolved = resolve(arguments, config)
+    resolved = resolve(arguments, config, resumes)
     try:
         # torch takes seconds to import: --help and wrong arguments answer without it.
         from train.run import run  # noqa: PLC0415
 
-        return run(resolved)
+        return run(resolved, resumes=resumes)
     finally:
-        if "output" not in arguments and not any(resolved.output.iterdir()):
+        if FIRST and "output" not in arguments and not any(resolved.output.iterdir()):
             resolved.output.rmdir()
 
 
@@ -75,37 +79,53 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument(
             f"--{name.replace('_', '-')}",
             metavar=_metavar(field.annotation),
-            required=name == "data",
             help=f"{field.description} [{default}]".replace("%", "%%"),
         )
+    made.add_argument(
+        "--resume",
+        action="store_true",
+        help="Go on with the unfinished run of the same options; with --output, of that folder, whose options are then "
+        "the defaults. Without such a run, start one. [off]",
+    )
     made.add_argument("--config", type=Path, metavar="PATH", help="Settings file. [$WINNOW_CONFIG, else ./winnow.toml]")
     return made
 
 
-def resolve(arguments: dict[str, Any], config: Path | None) -> RunConfig:
-    """Fill in from winnow.toml what the command line leaves open, and check the whole.
+def resolve(arguments: dict[str, Any], config: Path | None, resumes: bool = False) -> RunConfig:
+    """Fill in from the run to resume, then from winnow.toml, what the command line leaves open, and check the whole.
 
-    Raises SettingsError when there is no model to train or a value is wrong.
+    Raises SettingsError when there is no data or model or a value is wrong, ResumeError when the run to resume was
+    started with other options.
     """
     workspace = settings.load(config).train
-    values = {"model": workspace.model, **arguments}
+    before = resume.saved(Path(arguments["output"])) if resumes and "output" in arguments else None
+    values = {"model": workspace.model, **(before or {}), **arguments}
+    if "data" not in values:
+        raise SettingsError("No data to train on. Give --data FILE, such as curated.parquet.")
     if values["model"] is None:
         raise SettingsError("No model to train. Give --model DIR, or set `model` in [train] of winnow.toml.")
     folder = Path(values["output"]).parent if "output" in values else workspace.output
     values.setdefault("reference_cache", folder / "reference")
     if "output" not in values:
-        values["output"] = _new_folder(folder, RunConfig.checked({**values, "output": folder}))
-    return RunConfig.checked(values)
+        named = RunConfig.checked({**values, "output": folder})
+        found = resume.unfinished(folder, named) if resumes else None
+        values["output"] = found or _new_folder(folder, named)
+    resolved = RunConfig.checked(values)
+    if before is not None:
+        resume.refuse_other_options(resolved)
+    return resolved
 
 
 def _new_folder(folder: Path, config: RunConfig) -> Path:
     """Make a new folder in `folder`, named by the data file and the configuration, and return it.
 
-    It is made here, before anything is read, so that no other run can choose it too. Raises SettingsError when it
-    cannot be made.
+    It is made here, before anything is read, so that no other run can choose it too; of several processes, the first
+    makes it and tells the others. Raises SettingsError when it cannot be made.
     """
     name = f"{config.data.stem}-{config.fingerprint}"
     number, made = 1, folder / name
+    if not FIRST:
+        return made
     try:
         folder.mkdir(parents=True, exist_ok=True)
         while not _made(made):

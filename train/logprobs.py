@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from train import processes, sharded
 from train.collate import Collator
 from train.dataset import PairDataset
 from train.head import TokenValues, token_values
@@ -45,11 +46,18 @@ def response_values(
     chunk_bytes: int = CHUNK_BYTES,
 ) -> TokenValues:
     """Return what `token_logps` returns, and beside it the `extras` (`train.head.EXTRAS`), without gradient."""
+    chunk = max(1, chunk_bytes // (4 * model.config.get_text_config().vocab_size))
+
+    def compute() -> tuple[torch.Tensor, ...]:
+        found = token_values(
+            model.get_output_embeddings(), predicting_states(model, batch), batch["targets"], chunk=chunk, extras=extras
+        )
+        return found.logps, *(getattr(found, name) for name in extras)
+
     device = batch["input_ids"].device
     with torch.autocast(device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
-        hidden = predicting_states(model, batch)
-        chunk = max(1, chunk_bytes // (4 * model.config.get_text_config().vocab_size))
-        return token_values(model.get_output_embeddings(), hidden, batch["targets"], chunk=chunk, extras=extras)
+        logps, *others = sharded.computing(model, compute)
+    return TokenValues(logps, **dict(zip(extras, others, strict=True)))
 
 
 def predicting_states(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -76,20 +84,33 @@ def row_logps(
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield (row, chosen, rejected) for every row of `rows`: float32 log-probabilities per response token.
 
-    No gradients, in batches of like length; rows come in the order in which they are done. The model is in evaluation
+    No gradients, in batches of like length; rows come in the order in which they are done. Of several processes each
+    computes its share, and all yield every row. The model is in evaluation
     mode, or with `training` in training mode, where dropout that is not 0 would show.
     """
     by_length = sorted(rows, key=lambda row: (-pairs.lengths[row], row))
     was_training = model.training
     model.train(training)
     try:
-        for start in range(0, len(by_length), batch_size):
-            done = by_length[start : start + batch_size]
-            batch = collate([pairs[row] for row in done]).to(model.device)
+        for shares in _shares(by_length, batch_size):
+            # A process without a share must still take part in the others' computation.
+            own = shares[processes.rank()] or shares[0]
+            batch = collate([pairs[row] for row in own]).to(model.device)
             with torch.no_grad():
-                values = token_logps(model, batch, autocast=autocast).float().cpu().numpy()
-            ends = batch["response_lengths"].cpu().numpy().cumsum()
-            sides = np.split(values, ends[:-1])
-            yield from zip(done, sides[: len(done)], sides[len(done) :], strict=True)
+                values = token_logps(model, batch, autocast=autocast).float()
+            counts = [pairs.segment_lengths[share, 1:].T.reshape(-1) for share in shares]
+            tokens = [int(count.sum()) for count in counts]
+            gathered = processes.gather(values[: tokens[processes.rank()]], tokens)
+            for share, count, part in zip(shares, counts, gathered, strict=True):
+                sides = np.split(part.cpu().numpy(), np.cumsum(count)[:-1]) if share else []
+                yield from zip(share, sides[: len(share)], sides[len(share) :], strict=True)
     finally:
         model.train(was_training)
+
+
+def _shares(rows: list[int], size: int) -> Iterator[list[list[int]]]:
+    """Yield what the processes compute at the same time: for each at most `size` rows, in the end none for some."""
+    batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+    for start in range(0, len(batches), processes.count()):
+        shares = batches[start : start + processes.count()]
+        yield shares + [[]] * (processes.count() - len(shares))

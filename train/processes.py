@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -75,14 +74,12 @@ def gather(values: torch.Tensor, lengths: Sequence[int]) -> list[torch.Tensor]:
     return [part[:length] for part, length in zip(gathered, lengths, strict=True)]
 
 
-def gather_array(array: np.ndarray, device: torch.device) -> np.ndarray:
-    """Return the rows of every process's `array`, in the order of processes."""
+def gather_rows(rows: torch.Tensor) -> torch.Tensor:
+    """Return the `rows` of every process, in the order of processes."""
     if count() == 1:
-        return array
-    own = torch.tensor([len(array)], device=device)
-    lengths = [int(length) for length in gather(own, [1] * count())]
-    parts = gather(torch.from_numpy(array).to(device), lengths)
-    return np.concatenate([part.cpu().numpy() for part in parts])
+        return rows
+    lengths = gather(torch.tensor([len(rows)], device=rows.device), [1] * count())
+    return torch.cat(gather(rows, [int(length) for length in lengths]))
 
 
 def wait() -> None:

@@ -1,9 +1,12 @@
 """What a run shows while it works, on stderr, and the log that it leaves: metrics.jsonl, one JSON object a line."""
 
 import json
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ingest.errors import ResumeError
+from train.checkpoint import read_numbers
 from train.metrics import HeldOut
 
 # A pipe or a log file has no width of its own; rich would assume 80 and break lines.
-NARRATION = Console(stderr=True, width=None if sys.stderr.isatty() else 140, highlight=False)
+# Of several processes the first alone speaks.
+NARRATION = Console(
+    stderr=True,
+    width=None if sys.stderr.isatty() else 140,
+    highlight=False,
+    quiet=os.environ.get("RANK", "0") != "0",
+)
 
 
 class MetricsFile(TrainerCallback):
@@ -45,6 +56,45 @@ class MetricsFile(TrainerCallback):
             file.write(json.dumps({"step": state.global_step, **(logs or {})}, allow_nan=False) + "\n")
 
 
+def keep_metrics(path: Path, checkpoint: Path | None) -> None:
+    """Take away the lines that were written after `checkpoint`: the resumed run writes them again.
+
+    Raises ResumeError when lines before it are gone.
+    """
+    length = 0 if checkpoint is None else int(read_numbers(checkpoint)["metrics_bytes"])
+    path.touch()
+    if path.stat().st_size < length:
+        raise ResumeError(f"{path} has lost lines that were there at {checkpoint}. Put them back, or start a new run.")
+    os.truncate(path, length)
+
+
+class StatusFile(TrainerCallback):
+    """Keeps status.json, by which others see where a run is; it is replaced, never half written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.written = path, 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Say that training begins, or goes on."""
+        write_status(self.path, "training", state.global_step, state.max_steps)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Say which step is done, at most once a second."""
+        if time.monotonic() - self.written >= 1:
+            write_status(self.path, "training", state.global_step, state.max_steps)
+            self.written = time.monotonic()
+
+
+def write_status(path: Path, state: str, step: int, steps: int) -> None:
+    """Replace status.json: what the run does now, optimiser steps done and in all, and when this was written (UTC)."""
+    status = {"state": state, "step": step, "steps": steps, "updated": datetime.now(UTC).isoformat(timespec="seconds")}
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(status) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
 class TrainingBar(TrainerCallback):
     """Shows steps done, time left and the last logged loss and accuracy."""
 
@@ -57,7 +107,7 @@ class TrainingBar(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start the bar."""
-        self.task = self.progress.add_task(self.shown, total=state.max_steps)
+        self.task = self.progress.add_task(self.shown, total=state.max_steps, completed=state.global_step)
 
     def on_log(
         self,

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import torch
 
 from ingest.errors import TrainingError
+from train import processes
 from train.collate import Collator
 from train.dataset import PairDataset
 from train.folders import private_folder
@@ -126,6 +127,10 @@ class ReferenceCache:
 
     def _compute(self, pairs: PairDataset, missing: Mapping[str, int], on_rows: Callable[[int], None]) -> None:
         """Compute `missing` (key -> row) and write old and new rows to the file, which appears whole or not at all."""
+        if not processes.is_first():
+            for row, chosen, rejected in self._fresh(pairs, list(missing.values())):
+                pairs.reference[row] = weighted_sums(chosen, rejected, self.ld_alpha)
+            return
         key_of_row = {row: key for key, row in missing.items()}
         private_folder(self.folder)
         unfinished = self.path.with_suffix(f".{os.getpid()}.unfinished")

@@ -1,6 +1,9 @@
 """One training run from configuration to folder. Reads pairs and a model; writes into `config.output`:
 
     run.json         the resolved configuration
+    inputs.json      hashes of what it reads; with run.json what a resumed run must have in common with this one
+    status.json      where the run is
+    checkpoints/     what it goes on from after a kill (`train.checkpoint`); taken away when it is finished
     model/           the trained model and its tokenizer, safetensors
     metrics.jsonl    what was logged, a line at a time
     curve.svg, .png  the same, drawn
@@ -11,8 +14,8 @@
 `python -m train.dpo` is its command line.
 """
 
-import os
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,13 @@ from typing import Any
 import torch
 import transformers
 from rich.progress import Progress
-from transformers import PrinterCallback, TrainingArguments
+from transformers import PrinterCallback
 
 from ingest.errors import SettingsError
+from train import checkpoint as checkpoints
 from train import model as policies
+from train import processes
+from train.arguments import training_arguments
 from train.collate import Collator
 from train.config import RunConfig
 from train.curve import draw_curve
@@ -33,22 +39,51 @@ from train.inputs import read_pairs
 from train.model import Policy
 from train.objective import Objective
 from train.preflight import Preflight
-from train.progress import NARRATION, MetricsFile, TrainingBar, bars, counter, print_held_out
+from train.progress import (
+    NARRATION,
+    MetricsFile,
+    StatusFile,
+    TrainingBar,
+    bars,
+    counter,
+    keep_metrics,
+    print_held_out,
+    write_status,
+)
 from train.reference import ReferenceCache, ReferenceResult
+from train.resumable import CheckpointEvery
+from train.resume import held, refuse_other_inputs
 from train.scores import score_table, write_scores
+from train.sharded import shard, whole_weights
 from train.step_zero import check_policy_is_reference
-from train.summary import before_and_after, headline, write_json, write_manifest
+from train.summary import before_and_after, file_hash, headline, write_json, write_manifest
 from train.trainer import DPOTrainer, refuse_not_finite
 
 
-def run(config: RunConfig) -> dict[str, Any]:
+def run(config: RunConfig, *, resumes: bool = False) -> dict[str, Any]:
     """Train as `config` says and return the summary that the command prints.
 
-    Raises the errors of `ingest.errors` that the stages name; nothing is written before the data has passed preflight.
+    With `resumes`, a run in the output folder that was not finished goes on. Raises the errors of `ingest.errors` that
+    the stages name; nothing is written before the data has passed preflight.
     """
-    started = time.monotonic()
-    _refuse_folder_in_use(config.output)
     device, autocast = _hardware(config)
+    device = processes.start(device)
+    try:
+        config = config.model_copy(update={"output": Path(processes.from_first(str(config.output)))})
+        with ExitStack() as stack:
+            return _run(config, device, autocast, stack, resumes=resumes)
+    finally:
+        processes.stop()
+
+
+def _run(
+    config: RunConfig, device: torch.device, autocast: torch.dtype | None, stack: ExitStack, *, resumes: bool
+) -> dict[str, Any]:
+    """Do what `run` says; what `stack` holds is let go when it is done."""
+    started = time.monotonic()
+    goes_on = resumes and (config.output / "run.json").exists()
+    if not goes_on:
+        _refuse_folder_in_use(config.output)
     transformers.set_seed(config.seed)
     transformers.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
@@ -57,32 +92,42 @@ def run(config: RunConfig) -> dict[str, Any]:
         NARRATION.print(f"Every response is computed with its own prompt: with this model {policy.unshared_because}.")
     with bars() as progress:
         pairs, preflight = read_pairs(config, policy, progress)
-        _start_folder(config, preflight)
-        fingerprint, reference = _fill_reference(config, policy, pairs, progress)
-        trainer = _trainer(config, policy, pairs, progress)
+        fingerprint = policies.fingerprint(policy)
+        inputs = _inputs(config, fingerprint, device)
+        checkpoint = _start_folder(config, preflight, inputs, stack, goes_on=goes_on)
+        shard(policy.model)
+        reference = _fill_reference(config, policy, pairs, fingerprint, progress)
+        trainer = _trainer(config, policy, pairs, progress, checkpoint)
         step_zero = check_policy_is_reference(trainer, pairs)
-        trainer.train()
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        step = trainer.state.global_step
+        _say(config, "scoring", step)
         save_model(config.output / "model", policy)
         every_row = trainer.read_out(list(range(len(pairs))), counter(progress, "scoring", len(pairs)))
         refuse_not_finite(vars(every_row), "among the log-probabilities after the last step")
-    step = trainer.state.global_step
-    write_scores(config.output / "scores.parquet", score_table(pairs, every_row, config.beta, step))
-    draw_curve(config.output / "metrics.jsonl", config.output)
     before, after = before_and_after(pairs, every_row, config.beta, config.seed)
-    print_held_out(before, after, {split: len(pairs.rows_of(split)) for split in after})
     summary = headline(config, pairs, len(preflight.dropped), before, after)
-    summary |= {"steps": step, "seconds": round(time.monotonic() - started, 1)}
-    found = {"model_fingerprint": fingerprint, "reference": asdict(reference), "step_zero": asdict(step_zero)}
-    write_manifest(config, {"summary": summary, **found, "before": before, "after": after})
+    summary |= {"steps": step, "resumed_at": _step_of(checkpoint), "seconds": round(time.monotonic() - started, 1)}
+    if processes.is_first():
+        write_scores(config.output / "scores.parquet", score_table(pairs, every_row, config.beta, step))
+        draw_curve(config.output / "metrics.jsonl", config.output)
+        print_held_out(before, after, {split: len(pairs.rows_of(split)) for split in after})
+        found = {"inputs": inputs, "reference": asdict(reference), "step_zero": asdict(step_zero)}
+        write_manifest(config, {"summary": summary, **found, "before": before, "after": after})
+        _say(config, "finished", step)
+        checkpoints.remove(config.output)
+    processes.wait()
     return summary
+
+
+def _say(config: RunConfig, state: str, step: int) -> None:
+    """Write into status.json what the run does after its last `step`."""
+    if processes.is_first():
+        write_status(config.output / "status.json", state, step, step)
 
 
 def _hardware(config: RunConfig) -> tuple[torch.device, torch.dtype | None]:
     """Return device and dtype of matrix products (None: float32). Raises SettingsError for what is not there."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise SettingsError(
-            "WORLD_SIZE is more than 1, but a run is one process on one device. Start it with `python`."
-        )
     if config.device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("--device cuda: PyTorch finds no CUDA device here. Leave the option out to run on the CPU.")
     device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
@@ -93,70 +138,93 @@ def _hardware(config: RunConfig) -> tuple[torch.device, torch.dtype | None]:
 
 def _refuse_folder_in_use(folder: Path) -> None:
     """Raise SettingsError when the run would mix its files with others."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SettingsError(f"{folder} is in use. Name a new folder with --output, or leave the option out.")
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    advice = "Name a new folder with --output, or leave the option out."
+    if (folder / "run.json").exists() and not (folder / "manifest.json").exists():
+        advice = "It holds an unfinished run: go on with it by --resume, or name a new folder with --output."
+    raise SettingsError(f"{folder} is in use. {advice}")
 
 
-def _start_folder(config: RunConfig, preflight: Preflight) -> None:
-    """Make the output folder, readable by its owner alone: what it holds was learnt from users' texts."""
+def _inputs(config: RunConfig, fingerprint: str, device: torch.device) -> dict[str, Any]:
+    """Return what results depend on besides the options: hashes of what is read, and on what it is computed."""
+    read = {"data": file_hash(config.data), "model": fingerprint}
+    if config.validation is not None:
+        read["validation"] = file_hash(config.validation)
+    return {**read, "device": device.type, "processes": processes.count()}
+
+
+def _start_folder(
+    config: RunConfig, preflight: Preflight, inputs: dict[str, Any], stack: ExitStack, *, goes_on: bool
+) -> Path | None:
+    """Make or take up the output folder, readable by its owner alone: what it holds was learnt from users' texts.
+
+    Returns the checkpoint from which the run goes on, None when it starts. Raises ResumeError when the run there read
+    something else.
+    """
+    if not processes.is_first():
+        processes.wait()
+        return checkpoints.newest(config.output) if goes_on else None
     private_folder(config.output)
-    write_json(config.output / "run.json", config.model_dump(mode="json"))
+    stack.enter_context(held(config.output))
+    if goes_on:
+        refuse_other_inputs(config.output, inputs)
+    checkpoint = checkpoints.newest(config.output) if goes_on else None
+    if goes_on:
+        where = f"step {_step_of(checkpoint):,}" if checkpoint else "its start, as it has no checkpoint yet"
+        NARRATION.print(f"The run in {config.output} goes on from {where}.")
+        keep_metrics(config.output / "metrics.jsonl", checkpoint)
+    else:
+        _refuse_folder_in_use(config.output)  # the lock may have been waited for
+        write_json(config.output / "inputs.json", inputs)
+        write_json(config.output / "run.json", config.model_dump(mode="json"))
     if preflight.dropped:
         preflight.write_dropped(config.output / "dropped.parquet")
+    processes.wait()
+    return checkpoint
+
+
+def _step_of(checkpoint: Path | None) -> int | None:
+    return int(checkpoint.name.partition("-")[2]) if checkpoint else None
 
 
 def _fill_reference(
-    config: RunConfig, policy: Policy, pairs: PairDataset, progress: Progress
-) -> tuple[str, ReferenceResult]:
-    """Give every pair its reference log-probabilities; return the model's fingerprint and where they came from."""
-    fingerprint = policies.fingerprint(policy)
+    config: RunConfig, policy: Policy, pairs: PairDataset, fingerprint: str, progress: Progress
+) -> ReferenceResult:
+    """Give every pair its reference log-probabilities; return where they came from."""
     collate = Collator(policy.padding_id, policy.sharing)
     cache = ReferenceCache(
         config.reference_cache, policy, fingerprint, collate, config.eval_batch_size, Objective.of(config).ld_alpha
     )
     result = cache.fill(pairs, counter(progress, "reference", len(pairs)))
     NARRATION.print(f"Reference log-probabilities: {result.cached:,} from {result.path}, {result.computed:,} computed.")
-    return fingerprint, result
+    return result
 
 
-def _trainer(config: RunConfig, policy: Policy, pairs: PairDataset, progress: Progress) -> DPOTrainer:
+def _trainer(
+    config: RunConfig, policy: Policy, pairs: PairDataset, progress: Progress, checkpoint: Path | None
+) -> DPOTrainer:
     """Return the trainer with our own log file and progress bar instead of prints."""
-    arguments = TrainingArguments(
-        output_dir=str(config.output),
-        num_train_epochs=config.epochs,
-        per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=config.eval_batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type=config.schedule,
-        warmup_steps=config.warmup_ratio,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        seed=config.seed,
-        logging_steps=config.log_every,
-        logging_first_step=True,
-        logging_nan_inf_filter=False,
-        eval_strategy="epoch" if pairs.rows_of("validation") else "no",
-        eval_on_start=bool(pairs.rows_of("validation")),
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        use_cpu=policy.model.device.type == "cpu",
-        dataloader_pin_memory=policy.model.device.type == "cuda",
+    arguments = training_arguments(
+        config,
+        on_cpu=policy.model.device.type == "cpu",
+        evaluates=bool(pairs.rows_of("validation")),
+        resumes=checkpoint is not None,
     )
-    if arguments.n_gpu > 1:
-        # The base class would wrap the model in nn.DataParallel, which token_logps does not go through.
-        NARRATION.print(f"{arguments.n_gpu} GPUs are visible; the run uses the first.")
-        arguments._n_gpu = 1
     trainer = DPOTrainer(policy, pairs, arguments, objective=Objective.of(config), order=config.order)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(MetricsFile(config.output / "metrics.jsonl"))
-    trainer.add_callback(TrainingBar(progress))
+    trainer.metrics_file = config.output / "metrics.jsonl"
+    trainer.add_callback(CheckpointEvery(trainer, config.checkpoint_every))
+    if processes.is_first():
+        trainer.add_callback(MetricsFile(trainer.metrics_file))
+        trainer.add_callback(StatusFile(config.output / "status.json"))
+        trainer.add_callback(TrainingBar(progress))
     return trainer
 
 
 def save_model(folder: Path, policy: Policy) -> None:
     """Save weights and tokenizer so that `AutoModelForCausalLM.from_pretrained(folder)` loads them."""
-    policy.model.save_pretrained(folder)
-    policy.tokenizer.save_pretrained(folder)
+    weights = whole_weights(policy.model) if processes.count() > 1 else None
+    if processes.is_first():
+        policy.model.save_pretrained(folder, state_dict=weights)
+        policy.tokenizer.save_pretrained(folder)

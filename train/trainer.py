@@ -4,13 +4,14 @@ The optimiser, schedule, clipping, loop, callbacks and devices are the base clas
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Subset
-from transformers import SchedulerType, Trainer, TrainingArguments
+from transformers import SchedulerType, TrainingArguments
 
 from ingest.errors import TrainingError
 from train import processes
@@ -23,12 +24,14 @@ from train.losses import Terms
 from train.metrics import ReadOut, training_log
 from train.model import Policy
 from train.objective import Objective
+from train.resumable import ResumableTrainer
 from train.schedule import rate
+from train.sharded import clip
 from train.tails import tail_factors, weighted_sums
 from train.wpo import wpo_weights
 
 
-class DPOTrainer(Trainer):
+class DPOTrainer(ResumableTrainer):
     """Trains `policy` on the training pairs of `pairs` whose reference log-probabilities are filled in."""
 
     # compute_loss divides by the pairs of the whole accumulation window, so the base class must not divide again: the
@@ -41,7 +44,7 @@ class DPOTrainer(Trainer):
         self.policy, self.pairs, self.order = policy, pairs, order
         self.objective: Objective = objective
         self.collate = Collator(policy.padding_id, policy.sharing)
-        self.seen: list[torch.Tensor] = []
+        self.seen = []
         validation = pairs.rows_of("validation")
         super().__init__(
             model=policy.model,
@@ -110,13 +113,23 @@ class DPOTrainer(Trainer):
             return found.logps, inputs["weight"]
         return found.logps, inputs["weight"] * wpo_weights(found.logps.detach(), found.collision, inputs)
 
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        """Scale gradients down to --max-grad-norm and return their norm before, of all processes' parts."""
+        if processes.count() == 1:
+            return super()._clip_grad_norm(model)
+        return clip(list(model.parameters()), self.args.max_grad_norm)
+
+    @contextmanager
+    def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
+        """Defer nothing: gradients of the whole model would stay in each process until the last micro-batch."""
+        yield
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the metrics of all pairs since the last log. Raises TrainingError when a value is not finite."""
         when = f"at step {self.state.global_step}"
         refuse_not_finite(logs, when)
-        if "loss" in logs and self.seen:
-            columns = torch.cat(self.seen, dim=1).double().cpu().numpy()
-            logs.update(training_log(ReadOut(*columns), self.objective.beta))
+        if "loss" in logs:
+            logs.update(training_log(self.all_seen(), self.objective.beta))
             self.seen.clear()
             refuse_not_finite(logs, when)
         super().log(logs, start_time)

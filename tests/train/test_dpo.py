@@ -137,7 +137,8 @@ def test_metrics_are_logged_under_trls_names(ran: Ran) -> None:
 
 def test_the_run_folder_is_complete_and_private(ran: Ran) -> None:
     assert {path.name for path in ran.output.iterdir()} == {
-        "run.json", "model", "metrics.jsonl", "curve.svg", "curve.png", "scores.parquet", "manifest.json"
+        "run.json", "inputs.json", "status.json", "model", "metrics.jsonl", "curve.svg", "curve.png", "scores.parquet",
+        "manifest.json",
     }  # fmt: skip
     written = [ran.output, *ran.output.rglob("*"), ran.output.parent / "reference"]
     assert [path for path in written if path.stat().st_mode & 0o077] == []
