@@ -13,7 +13,7 @@ class Queue:
 
     pairs: int
     complete: int
-    """Pairs whose k slots are all filled."""
+    """Pairs whose slots are all filled: k, and more where judges disagreed."""
     leased: int
     """Slots that are with an annotator, or were when their page was left."""
     wanted: int
@@ -38,14 +38,15 @@ class Annotator:
 
 def queue(store: Store, *, k: int) -> Queue:
     """Count pairs and slots, where k verdicts are wanted on a pair."""
-    filled = sa.func.count().filter(SLOT.c.state == DONE)
+    asked = sa.or_(SLOT.c.slot < k, SLOT.c.purpose == "more")
+    unfilled = sa.func.count().filter(SLOT.c.state != DONE)
     with store.reading() as connection:
         pairs = connection.execute(sa.select(sa.func.count()).select_from(PAIR)).scalar_one()
-        per_pair = sa.select(SLOT.c.pair_id).where(SLOT.c.slot < k).group_by(SLOT.c.pair_id).having(filled == k)
+        per_pair = sa.select(SLOT.c.pair_id).where(asked).group_by(SLOT.c.pair_id).having(unfilled == 0)
         complete = connection.execute(sa.select(sa.func.count()).select_from(per_pair.subquery())).scalar_one()
         slots = sa.select(
             sa.func.count().filter(SLOT.c.state == LEASED), sa.func.count().filter(SLOT.c.state != DONE)
-        ).where(SLOT.c.slot < k)
+        ).where(asked)
         leased, wanted = connection.execute(slots).one()
     return Queue(pairs=pairs, complete=complete, leased=leased, wanted=wanted)
 

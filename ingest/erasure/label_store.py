@@ -1,8 +1,9 @@
 """Erasing a user from the label store: pairs that show their responses, and what they said as an annotator.
 
-Writes the store that `app` made (tables pair, slot, event), SQLite or PostgreSQL, and adds table `erasure`: one row per
-erasure that removed something, with counts and no text. The store's triggers refuse to delete events; they are taken
-off and put back within the one transaction that deletes, so that no other writer ever finds the store without them.
+Writes the store that `app` made (tables pair, slot, event, annotator), SQLite or PostgreSQL, and adds table `erasure`:
+one row per erasure that removed something, with counts and no text. The store's triggers refuse to delete events; they
+are taken off and put back within the one transaction that deletes, so that no other writer ever finds the store without
+them.
 """
 
 import json
@@ -120,6 +121,8 @@ def remove(engine: sa.Engine, gone: Gone, erasure: str) -> Removed:
         slots = _each(connection, "DELETE FROM slot WHERE pair_id IN :values", gone.pairs)
         opened_again = "UPDATE slot SET state = 'open', annotator = NULL, lease_until = NULL WHERE annotator IN :values"
         reopened = _each(connection, opened_again, gone.annotators)
+        if sa.inspect(connection).has_table("annotator"):  # counts and places, which the app makes again
+            connection.execute(sa.text("DELETE FROM annotator"))
         pairs = _each(connection, "DELETE FROM pair WHERE pair_id IN :values", gone.pairs)
         removed = Removed(pairs, slots, events, reopened)
         connection.execute(sa.text(AUDIT))
