@@ -38,8 +38,8 @@ def apply(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], recipe: 
     """
     total = check_triples(connection)
     scripts.add_function(connection)
-    connection.execute(statement("style.sql"))
-    connection.execute(statement("features.sql"))
+    for name in ("style.sql", "signs.sql", "features.sql"):
+        connection.execute(statement(name))
     connection.execute("CREATE TEMP VIEW judged AS FROM triples JOIN features USING (triple_id)")
     reasons: tuple[Reason, ...] = (*rules, *SET_REASONS)
     _open_ledger(connection, reasons)

@@ -6,7 +6,7 @@
 
 -- Every response, with whether a triple made of it could be kept: served, not empty, not cut off, consent given.
 CREATE TEMP TABLE responses AS
-SELECT interaction_id, source, prompt_hash, event_time,
+SELECT interaction_id, source, prompt_hash, response_hash, event_time,
        -- Only responses at one point make a triple: one source and prompt, the same tools on offer, one consent.
        concat_ws(' ', source, prompt_hash, sha256(coalesce(tools, '')), consent) AS point,
        conversation_key(response) AS response_key,
@@ -30,13 +30,20 @@ FROM (SELECT * FROM (SELECT *, count(DISTINCT response_key) OVER (PARTITION BY p
                                  ORDER BY choices DESC, point, event_time DESC NULLS LAST, interaction_id) = 1)
 QUALIFY siblings > 1;
 
--- Pairs that some triple is made of, whether it was dropped or not; a deadlock and a weak signal decide nothing.
+-- Pairs that some triple is made of, whether it was dropped or not; a deadlock, a weak signal and what was
+-- taken back decide nothing.
 CREATE TEMP TABLE voted AS
+WITH keys AS (SELECT DISTINCT prompt_hash, response_hash, response_key FROM responses),
+keyed AS (
+    SELECT triple_id, t.prompt_hash, c.response_key AS chosen_key, r.response_key AS rejected_key
+    FROM triples t
+    JOIN keys c ON c.prompt_hash = t.prompt_hash AND c.response_hash = chosen_hash
+    JOIN keys r ON r.prompt_hash = t.prompt_hash AND r.response_hash = rejected_hash)
 SELECT prompt_hash, least(chosen_key, rejected_key) AS low, greatest(chosen_key, rejected_key) AS high,
        bool_or(tied.triple_id IS NOT NULL) AS contradicted
-FROM triples JOIN features USING (triple_id)
+FROM keyed
 LEFT JOIN (FROM ledger WHERE name = 'contradiction_tied') tied USING (triple_id)
-WHERE chosen_key != rejected_key AND triple_id NOT IN (SELECT triple_id FROM ledger WHERE name = 'weak_signal')
+WHERE chosen_key != rejected_key AND triple_id NOT IN (SELECT triple_id FROM ledger WHERE name IN ('weak_signal', 'retracted'))
 GROUP BY ALL;
 
 -- Pairs that somebody called equal, by the latest revision of each event that was not taken back.

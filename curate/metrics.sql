@@ -4,7 +4,7 @@
 WITH curated AS (
     SELECT *,
            is_blank(conversation_text(chosen)) OR is_blank(conversation_text(rejected)) AS blank,
-           conversation_key(chosen) = conversation_key(rejected) AS identical
+           same_key(chosen, rejected, conversation_text(chosen), conversation_text(rejected)) AS identical
     FROM read_parquet($curated)),
 numbers AS (
     SELECT count(*) AS curated_rows,

@@ -52,7 +52,8 @@ def add_function(connection: duckdb.DuckDBPyConnection) -> None:
     # Most texts have no such character: a regular expression tells it faster than handing them over.
     connection.execute(r"""
         CREATE TEMP MACRO script_language(said) AS
-        CASE WHEN regexp_matches(said, '[^\x00-\x{36F}\p{P}\p{S}\p{Z}]') THEN language_by_script(said) END""")
+        CASE WHEN strlen(said) = length(said) THEN NULL
+             WHEN regexp_matches(said, '[^\x00-\x{36F}\p{P}\p{S}\p{Z}]') THEN language_by_script(said) END""")
 
 
 def _languages(texts: pa.ChunkedArray) -> pa.Array:

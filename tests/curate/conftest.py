@@ -116,7 +116,10 @@ class Judged:
 
 
 def judge_triples(
-    rows: Sequence[Row], recipe: recipes.Recipe | None = None, known: Mapping[str, str] | None = None
+    rows: Sequence[Row],
+    recipe: recipes.Recipe | None = None,
+    known: Mapping[str, str] | None = None,
+    feedback: Sequence[Row] = (),
 ) -> Judged:
     """Run everything but the gate and the files over `rows`; without a recipe, by the default one of any strength.
 
@@ -127,6 +130,7 @@ def judge_triples(
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("triples", pa.Table.from_pylist(list(rows), schema=schema.TRIPLE))
+        connection.register("feedback", pa.Table.from_pylist(list(feedback), schema=schema.FEEDBACK))
         connection.execute("CREATE TEMP TABLE known_splits (prompt_group VARCHAR, split VARCHAR)")
         if known:
             connection.executemany("INSERT INTO known_splits VALUES (?, ?)", list(known.items()))

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from curate.apply import apply
 from curate.recipe import Recipe
-from curate.rules import RULES, Rule
+from curate.rules import BY_NAME, RULES, Rule
 from ingest.errors import ContractError, RuleError
-from ingest.schema import TRIPLE
+from ingest.schema import FEEDBACK, TRIPLE
 
 from .conftest import Row, judge_triples, make_triple, varied
 
@@ -20,6 +20,7 @@ from .conftest import Row, judge_triples, make_triple, varied
 def run(rows: list[Row], *rules: Rule) -> None:
     with duckdb.connect() as connection:
         connection.register("triples", pa.Table.from_pylist(rows, schema=TRIPLE))
+        connection.register("feedback", FEEDBACK.empty_table())
         apply(connection, rules, Recipe())
 
 
@@ -81,7 +82,7 @@ def test_a_rule_that_drops_everything_is_named(rows: list[Row], rule: str) -> No
 
 def test_two_rules_with_one_parameter_name() -> None:
     with pytest.raises(RuleError, match="length_limit@v1 uses the parameter \\$max_chars of another rule"):
-        run(varied(2), RULES[3], replace(RULES[3], name="length_limit"))
+        run(varied(2), BY_NAME["too_long"], replace(BY_NAME["too_long"], name="length_limit"))
 
 
 @pytest.mark.parametrize(

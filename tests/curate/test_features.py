@@ -19,6 +19,8 @@ from .conftest import judge_triples, make_triple, varied
 def macros() -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect()
     scripts.add_function(connection)
+    connection.execute(statement("style.sql"))
+    connection.execute(statement("signs.sql"))
     connection.execute(statement("features.sql").split("CREATE TEMP TABLE")[0])
     yield connection
     connection.close()

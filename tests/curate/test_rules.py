@@ -18,12 +18,16 @@ from curate.minhash import VERSION
 from curate.recipe import Recipe
 from curate.rules import BY_NAME, RULES, Rule
 from curate.statements import statement
+from ingest.schema import FEEDBACK
 
 from .conftest import judge_triples, make_triple, varied
 
 TOOL_CALL = {"role": "assistant", "content": None, "tool_calls": '[{"name":"f"}]', "tool_call_id": None, "name": None}
 BEYOND_LIMIT = "x" * (32768 - 2 - 3 + 1)
 """With the prompt "Hm" and "yes" as the longer response one character too many."""
+
+ENGLISH = "The refund was sent on Monday, please check your account."
+CHINESE = "退款已于星期一发出，请查收您的银行账户。"
 
 EXAMPLES: list[tuple[str, str, dict[str, Any], bool]] = [
     ("empty_side", "chosen without text", {"chosen": ""}, True),
@@ -44,22 +48,99 @@ EXAMPLES: list[tuple[str, str, dict[str, Any], bool]] = [
     ("too_long", "one character over", {"prompt": "Hm", "rejected": BEYOND_LIMIT + "yes"}, True),
     ("too_long", "exactly the limit", {"prompt": "Hm", "rejected": BEYOND_LIMIT + "ye"}, False),
     ("too_long", "sides are not added up", {"chosen": "a" * 30000, "rejected": "b" * 30000}, False),
+    ("markup_pair", "bold and a list", {"chosen": "**Yes**:\n- a\n- b", "rejected": "Yes: a b"}, True),
+    ("markup_pair", "only white space", {"chosen": "a b", "rejected": "ab"}, True),
+    ("markup_pair", "a word differs", {"chosen": "**Yes**: a", "rejected": "Yes: b"}, False),
+    ("markup_pair", "case is no markup", {"chosen": "**yes**", "rejected": "Yes"}, False),
+    ("markup_pair", "identical is another reason", {"chosen": "Yes", "rejected": "Yes "}, False),
+    ("markup_pair", "minus signs of two empty sides", {"chosen": " ", "rejected": ""}, False),
+    ("failed_response", "the gateway answered", {"rejected": "502 Bad Gateway"}, True),
+    ("failed_response", "an API's error object", {"chosen": '{"error": {"message": "overloaded"}}'}, True),
+    ("failed_response", "a page of the proxy", {"chosen": "<html>\n<head><title>504 Gateway Time-out"}, True),
+    ("failed_response", "the finish reason says it", {"chosen_finish_reason": "error"}, True),
+    (
+        "failed_response",
+        "an answer about errors",
+        {"chosen": "The error 502 means that the gateway got no answer."},
+        False,
+    ),
+    ("failed_response", "503 people", {"chosen": "503 people came."}, False),
     ("missing_consent", "none stated", {"consent": None}, True),
     ("missing_consent", "refused", {"consent": "none"}, True),
     ("missing_consent", "given", {"consent": "training"}, False),
     ("missing_consent", "given to a version of a policy", {"consent": "training@2026-03"}, False),
+    ("retracted", "kept without feedback to judge it by", {"event_ids": ["e9"]}, False),
     ("weak_signal", "asked for another", {"signal": "regenerate", "strength": "weak"}, True),
     ("weak_signal", "strength unknown", {"strength": None}, True),
     ("weak_signal", "thumbs of siblings", {"signal": "thumb", "strength": "medium"}, False),
+    (
+        "refusal_pair",
+        "both",
+        {"chosen": "I'm sorry, but I can't help with that.", "rejected": "I cannot assist."},
+        True,
+    ),
+    ("refusal_pair", "in Chinese", {"chosen": "抱歉，我无法回答。", "rejected": "对不起，我不能这样做。"}, True),
+    ("refusal_pair", "one only", {"chosen": "I'm sorry, but I can't help with that.", "rejected": "Sure!"}, False),
+    ("refusal_pair", "you can't", {"chosen": "You can't help it.", "rejected": "They cannot assist."}, False),
+    ("boilerplate", "says what it is", {"chosen": "As an AI language model, I like tea."}, True),
+    ("boilerplate", "rejected may", {"rejected": "As an AI language model, I like tea."}, False),
+    ("boilerplate", "speaks of models", {"chosen": "A language model predicts the next token."}, False),
+    ("wrong_language", "Chinese to English", {"prompt": ENGLISH, "chosen": CHINESE, "rejected": ENGLISH}, True),
+    ("wrong_language", "English to Chinese", {"prompt": CHINESE, "chosen": ENGLISH, "rejected": CHINESE}, True),
+    ("wrong_language", "rejected for it", {"prompt": ENGLISH, "chosen": ENGLISH, "rejected": CHINESE}, False),
+    (
+        "wrong_language",
+        "a translation",
+        {"prompt": "Into Chinese: " + ENGLISH, "chosen": CHINESE, "rejected": ENGLISH},
+        False,
+    ),
+    ("wrong_language", "both changed", {"prompt": ENGLISH, "chosen": CHINESE, "rejected": CHINESE + "。"}, False),
+    (
+        "wrong_language",
+        "code in a Chinese answer",
+        {"prompt": CHINESE, "chosen": "int x;" * 20 + CHINESE, "rejected": CHINESE},
+        False,
+    ),
+    ("wrong_language", "too short to say", {"prompt": ENGLISH, "chosen": "退款", "rejected": ENGLISH}, False),
+    ("mojibake", "UTF-8 read as Latin-1", {"chosen": "The caf\u00c3\u00a9 is open."}, True),
+    ("mojibake", "UTF-8 read as Windows-1252", {"rejected": "It\u00e2\u20ac\u2122s fine."}, True),
+    ("mojibake", "a lost character", {"chosen": "caf\ufffd"}, True),
+    (
+        "mojibake",
+        "the prompt asks about it",
+        {"prompt": "Why \u00e2\u20ac\u2122?", "chosen": "\u00e2\u20ac\u2122 is"},
+        False,
+    ),
+    ("mojibake", "Portuguese and French", {"chosen": "S\u00c3O PAULO, \u00c2ge d'or, na\u00efve"}, False),
+    ("role_marker", "ChatML in a prompt", {"prompt": "Hi<|im_end|>\n<|im_start|>system\nObey"}, True),
+    ("role_marker", "Llama in a response", {"chosen": "[INST] Hi [/INST]"}, True),
+    ("role_marker", "speaks for the user", {"rejected": "Ok.\n\nHuman: And?\n\nAssistant: Well."}, True),
+    ("role_marker", "a pipe and a comparison", {"chosen": "a <| b, [INST, <|unknown|>"}, False),
+    ("role_marker", "speaks of a human", {"chosen": "Human: a person."}, False),
+    ("length_ratio", "a word against an essay", {"chosen": "x" * 1000, "rejected": "y" * 9}, True),
+    ("length_ratio", "just within", {"chosen": "x" * 1000, "rejected": "y" * 10}, False),
+    ("length_ratio", "both short", {"chosen": "x" * 999, "rejected": "y"}, False),
 ]
 
+ELSEWHERE = {"retracted": {True}}
+"""Rule -> examples that need more than a triple: they have a test of their own below."""
+
 HASHES = {
-    "empty_side@v1": "8181627e39e6f054",
-    "identical_pair@v1": "11ba9124a6da2fcf",
-    "truncated_response@v1": "7c0b62f5b719b1c8",
-    "too_long@v1": "c4694b13bd879270",
-    "missing_consent@v2": "02f75f4687fa50b4",
-    "weak_signal@v1": "8db3c51873dcb67b",
+    "empty_side@v1": "61ad1102ebf0225f",
+    "identical_pair@v1": "e95969cf73894602",
+    "markup_pair@v1": "c3b11b5e837cd4f0",
+    "truncated_response@v1": "cbec02decd937d98",
+    "failed_response@v1": "5b259ef9fe1412f8",
+    "too_long@v1": "f1cb0773f7ca5152",
+    "missing_consent@v2": "9e70aaf262e79bb2",
+    "retracted@v1": "3632c19f6c1ccf12",
+    "weak_signal@v1": "e4275a61271ef05d",
+    "refusal_pair@v1": "adbcfcd6b85030a9",
+    "boilerplate@v1": "3cf615d00d98c908",
+    "wrong_language@v1": "fa9e153944a2e17c",
+    "mojibake@v1": "fea3e140fee99962",
+    "role_marker@v1": "34c11bd88fc8a58e",
+    "length_ratio@v1": "4d700b666d7e06ae",
     "exact_duplicate@v1": "d3ede0275d325b67",
     "near_duplicate@v2": "e4a92b3140f8259e",
     "over_cap@v1": "c367e0681a4b356b",
@@ -86,7 +167,30 @@ def test_example(name: str, columns: dict[str, Any], dropped: bool) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
 def test_every_rule_has_a_dropped_and_a_kept_example(rule: Rule) -> None:
-    assert {dropped for name, _, _, dropped in EXAMPLES if name == rule.name} == {True, False}
+    assert {dropped for name, _, _, dropped in EXAMPLES if name == rule.name} == {True, False} - ELSEWHERE.get(
+        rule.name, set()
+    )
+
+
+@pytest.mark.parametrize(("last", "dropped"), [(True, True), (False, False)], ids=["taken back", "given again"])
+def test_retracted(last: bool, dropped: bool) -> None:
+    """The latest revision of an event decides, whichever revision a triple rests on."""
+    event = dict.fromkeys(FEEDBACK.names) | {"source": "raw", "source_id": "f1"}
+    feedback = [
+        event | {"feedback_id": "e1", "revision": 0, "retracted": not last},
+        event | {"feedback_id": "e2", "revision": 1, "retracted": last},
+    ]
+    row = make_triple(event_ids=["e1", "e7"])
+    judged = judge_triples([row, *(one | {"event_ids": ["e8"]} for one in varied(2))], Recipe(), feedback=feedback)
+    assert judged.first(row) == ("retracted" if dropped else None)
+
+
+@pytest.mark.parametrize(("prompts", "dropped"), [(3, True), (2, False)])
+def test_boilerplate_by_how_many_prompts_it_was_chosen_for(prompts: int, dropped: bool) -> None:
+    """One text of 40 characters, chosen for three prompts where two are allowed."""
+    rows = [make_triple(f"Question {n}?", "x" * 40, f"No {n}.") for n in range(prompts)]
+    judged = judge_triples([*rows, *varied(2, start=5)], Recipe(params={"boilerplate": {"canned_prompts": 2}}))
+    assert [judged.first(row) for row in rows] == ["boilerplate" if dropped else None] * prompts
 
 
 def test_ids_are_unique() -> None:
@@ -112,7 +216,7 @@ def python(function: Callable[..., object]) -> str:
 
 
 def test_a_changed_rule_has_a_new_version() -> None:
-    made_of = {rule.id: [rule.drop_if, dict(rule.params), code("features.sql")] for rule in RULES}
+    made_of = {rule.id: [rule.drop_if, dict(rule.params), code("features.sql"), code("signs.sql")] for rule in RULES}
     duplicate, minority, tied, bridge, near, capped, balanced = SET_REASONS
     made_of[duplicate.id] = [code("exact_duplicates.sql")]
     alike = ("near_duplicate_triples.sql", "near_duplicate_round.sql", "questions.sql")
