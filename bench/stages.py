@@ -17,11 +17,13 @@ from typing import Any, Final
 from ingest import columns, pairing, redacted, run, settings, threads
 from ingest.batch import Batch
 from ingest.lake import Lake
+from ingest.outcomes import Ways
 from ingest.rows import RowBuilder
 from ingest.scan import LogFile
 
 STAGES: Final[tuple[tuple[str, Any, str], ...]] = (
-    ("read, parse", LogFile, "lines"),
+    ("read lines", LogFile, "pieces"),
+    ("parse", Ways, "read"),
     ("redact", redacted, "interactions"),
     ("hash, columns of messages", columns, "conversations"),
     ("rows", RowBuilder, "build"),

@@ -15,15 +15,21 @@ from functools import partial
 from typing import Final
 
 import pyarrow as pa
+from msgspec import structs
 
 from ingest import schema
+from ingest.entries import Block, Entry, Origin, raw_text
 from ingest.errors import RecordError
 from ingest.keys import Keys
 from ingest.lake import Lake
 from ingest.outcomes import Tally
 from ingest.readers.reading import Reading
-from ingest.rows import PIECE, Entry, Origin, RowBuilder, Rows, raw_text
+from ingest.rows import PIECE, RowBuilder, Rows
+from ingest.served import Served
 from ingest.subjects import REASON, Subjects
+
+_SAID: Final = Served.of([], [])
+"""In place of what a block said once its rows are made: it need not be held."""
 
 Line = tuple[int, int]
 """Piece and offset in its file."""
@@ -123,8 +129,11 @@ class Batch:
         """Bytes of the lines since the last commit."""
         self._chunk_bytes = 0
         self._entries: list[Entry] = []
+        self._blocks: list[Block] = []
         self._read: list[Entry] = []
         """The lines that were read, as they go to quarantine should the lake hold their ids with other contents."""
+        self._read_at_once: list[Block] = []
+        """The same of blocks."""
         self._read_elsewhere: list[tuple[Origin, pa.Table]] = []
         """The same of other processes, as `ingest.workers.LINES`."""
         self._rows: list[Rows] = []
@@ -139,8 +148,16 @@ class Batch:
     def add(self, entry: Entry) -> None:
         """Take one line that was read or could not be."""
         self._entries.append(entry)
-        self.log_bytes += entry.size
-        self._chunk_bytes += entry.size
+        self._grow(entry.size)
+
+    def add_block(self, block: Block) -> None:
+        """Take lines that were read at once."""
+        self._blocks.append(block)
+        self._grow(block.size)
+
+    def _grow(self, size: int) -> None:
+        self.log_bytes += size
+        self._chunk_bytes += size
         if self._chunk_bytes >= CHUNK_BYTES:
             self._build()
 
@@ -183,12 +200,13 @@ class Batch:
         }
         for tally in tallies.values():
             tally.check()
-        self._tallies, self._rows, self._read, self._read_elsewhere, self.log_bytes = {}, [], [], [], 0
+        self._tallies, self._rows, self.log_bytes = {}, [], 0
+        self._read, self._read_at_once, self._read_elsewhere = [], [], []
         return list(tallies.values()), new
 
     def _build(self) -> None:
-        if self._entries:
-            rows = self.builder.build(self._entries)
+        if self._entries or self._blocks:
+            rows = self.builder.build(self._entries, self._blocks)
             for piece, fewer in rows.folded.items():
                 self._tallies[piece].records -= fewer
             self._rows.append(rows)
@@ -196,13 +214,19 @@ class Batch:
             for entry in read:
                 entry.outcome = ID_CONFLICT  # its rows are made: what was read need not be held
             self._read += read
-        self._entries, self._chunk_bytes = [], 0
+            self._read_at_once += [structs.replace(block, served=_SAID) for block in self._blocks]
+        self._entries, self._blocks, self._chunk_bytes = [], [], 0
 
     def _conflicting(self, conflicts: "Conflicts", tallies: Mapping[int, Tally]) -> pa.Table:
         """Return the quarantine rows of the lines that hold conflicting records: one a line, counted as one record."""
         for (piece, _), records in conflicts.records.items():
             tallies[piece].records -= records - 1
         lines = {(e.origin.piece, e.offset): e for e in self._read if (e.origin.piece, e.offset) in conflicts.records}
+        for block in self._read_at_once if conflicts.records else ():
+            for line in block.lines:
+                if (place := (block.origin.piece, block.run.offset(line))) in conflicts.records:
+                    raw, size = partial(raw_text, block.run.text(line)), block.run.length(line)
+                    lines[place] = Entry(block.origin, place[1], size, raw, block.reader, ID_CONFLICT)
         for origin, read in self._read_elsewhere if conflicts.records else ():
             for row, offset in enumerate(read["offset"].to_pylist()):
                 if (origin.piece, offset) in conflicts.records:

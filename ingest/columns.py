@@ -5,27 +5,26 @@ Every function raises one of pyarrow's errors, TypeError, ValueError or UnicodeE
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from operator import itemgetter
 from typing import Final
 
 import pyarrow as pa
 
 from ingest import schema
-from ingest.schema import Message
+from ingest.served import EPOCH, Turns
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY: Final = 86_400_000_000
+"""Microseconds."""
 
 
-def conversations(lists: Sequence[Sequence[Message]]) -> tuple[pa.ListArray, list[str]]:
+def conversations(turns: Turns) -> tuple[pa.ListArray, list[str]]:
     """Return a `schema.MESSAGES` array of conversations, and `schema.messages_hash` of each."""
-    flat = [message for messages in lists for message in messages]
-    columns = [list(map(itemgetter(key), flat)) for key in schema.MESSAGE_KEYS]
-    turns = list(zip(*columns, strict=True))
-    bounds = list(accumulate(map(len, lists), initial=0))
-    hashes = [schema.turns_hash(turns[start:end]) for start, end in pairwise(bounds)]
+    columns = [turns.columns[key] for key in schema.MESSAGE_KEYS]
+    flat = list(zip(*columns, strict=True))
+    bounds = turns.bounds()
+    hashes = [schema.turns_hash(flat[start:end]) for start, end in pairwise(bounds)]
     children = [pa.array(column, pa.string()) for column in columns]
     values = pa.StructArray.from_arrays(children, fields=list(schema.MESSAGE))
     return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), values, type=schema.MESSAGES), hashes
@@ -40,15 +39,10 @@ def maps(of_row: Mapping[int, Sequence[tuple[str, object]]], rows: int, kind: pa
     return pa.MapArray.from_arrays(offsets, pa.array(keys, kind.key_type), pa.array(items, kind.item_type))
 
 
-def times(moments: Sequence[datetime | None], otherwise: datetime) -> tuple[pa.TimestampArray, list[str]]:
-    """Return a `schema.TIME` array, and the ISO dates in UTC; of no moment the date of `otherwise`.
-
-    Raises TypeError for a time without a zone, which is no point in time.
-    """
-    since = [None if moment is None else moment - _EPOCH for moment in moments]
-    micros = [None if s is None else (s.days * 86400 + s.seconds) * 1_000_000 + s.microseconds for s in since]
-    today = (otherwise - _EPOCH).days
-    days = [_iso(today if s is None else s.days) for s in since]
+def times(micros: Sequence[int | None], otherwise: datetime) -> tuple[pa.TimestampArray, list[str]]:
+    """Return a `schema.TIME` array of microseconds since 1970, and ISO dates in UTC; of none that of `otherwise`."""
+    today = (otherwise - EPOCH).days
+    days = [_iso(today if time is None else time // _DAY) for time in micros]
     return pa.array(micros, pa.int64()).view(schema.TIME), days
 
 

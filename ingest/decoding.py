@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
 import msgspec
@@ -10,7 +10,6 @@ import msgspec
 from ingest import tables
 from ingest.errors import RecordError
 from ingest.readers import cells
-from ingest.readers.reading import Reading
 from ingest.splitting import BOM, Span
 
 _DECODER: Final = msgspec.json.Decoder()
@@ -19,9 +18,6 @@ _CUT: Final = re.compile(r"truncated|invalid number \(byte (?P<byte>[0-9]+)\)")
 
 SURROGATE: Final = "utf-16 surrogate pair"
 """What msgspec names where one half of a pair lacks the other."""
-
-Shape = Callable[[bytes], tuple[str, Reading] | None]
-"""What reads a line of a known shape: its reader's name, and what that would say (`ingest.readers.shapes`)."""
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -39,13 +35,11 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     problem: RecordError | None = None
     tabular: bool = False
     """Whether it is a row whose columns are named elsewhere: its text alone would not say what it holds."""
-    shaped: tuple[str, Reading] | None = None
-    """Its reader's name and what it says, where the line has a known shape; `record` is None then."""
 
     @property
     def is_blank(self) -> bool:
         """Return whether it holds no record, and nothing is wrong with that."""
-        return self.record is None and self.problem is None and self.shaped is None
+        return self.record is None and self.problem is None
 
 
 def decode(raw: bytes) -> Mapping[str, object]:
@@ -99,12 +93,10 @@ def _problem(raw: bytes, error: Exception) -> RecordError:
     return RecordError("bad_value", "A text in it holds half of a surrogate pair, which is no character.")
 
 
-def line_of(span: Span, shape: Shape | None = None) -> Line:
-    """Return the span with its record, or with what is wrong with it; `shape` reads those of a known shape."""
+def line_of(span: Span) -> Line:
+    """Return the span with its record, or with what is wrong with it."""
     if span.oversized:
         return _refused(span, _oversized(span))
-    if shape is not None and (shaped := shape(span.raw)) is not None:
-        return Line(span.start, span.end, span.length, span.raw, shaped=shaped)
     raw = span.raw.removeprefix(BOM) if span.start == 0 else span.raw
     if not raw.strip():
         return Line(span.start, span.end, span.length, span.raw)

@@ -18,12 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ingest import labels, redact, rulebook, schema
+from ingest.entries import raw_record, raw_text
 from ingest.errors import SettingsError
 from ingest.globs import find
 from ingest.lake import Lake
 from ingest.positions import Positions
 from ingest.pseudonyms import Pseudonyms
-from ingest.rows import raw_record, raw_text
 from ingest.scan import LogFile
 from ingest.settings import Settings
 

@@ -6,18 +6,21 @@ records = interactions + feedback + quarantined + skipped.
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from ingest import withheld
-from ingest.decoding import Line
+from ingest.decoding import Line, line_of
+from ingest.entries import Block, Entry, Origin, raw_record, raw_text
 from ingest.errors import ContractError, RecordError
 from ingest.positions import Position
 from ingest.readers import registry
 from ingest.readers.reading import Reader, Reading
 from ingest.readers.shapes import SHAPES
-from ingest.rows import UNFIT, Entry, Origin, raw_record, raw_text
+from ingest.rows import UNFIT
+from ingest.splitting import Run
 
 REASON: Final = re.compile(r"[a-z0-9_]+")
 """Every reason to skip a record."""
@@ -66,7 +69,7 @@ class Tally:
 class Ways:
     """How the lines of one source are read: by the reader that it names, else by the one that knows the record.
 
-    Lines that have the shape of those before are read without either, with the same result.
+    Lines that have the shape of those before are read without either, many at once, with the same result.
     """
 
     def __init__(self, format_name: str) -> None:
@@ -75,18 +78,23 @@ class Ways:
         self._name = _name(self.reader) or ""
         self._misses = 0
 
-    def shape(self, raw: bytes) -> tuple[str, Reading] | None:
-        """Return the reader's name and what it says of the line, None where the line has no known shape."""
+    @property
+    def know_a_shape(self) -> bool:
+        """Return whether many lines can be read at once."""
+        return self._shape is not None
+
+    def read(self, origin: Origin, run: Run) -> Block | None:
+        """Return what those lines say that have the shape of lines before; None where there are none."""
         if self._shape is None:
             return None
-        reading = self._shape(raw)
-        if reading is None:
-            self._misses += 1
-            if self._misses >= TRIES:
-                self._shape = None
-            return None
-        self._misses = 0
-        return self._name, reading
+        lines, served = self._shape(run)
+        self._misses = len(run) - 1 - lines[-1] if lines else self._misses + len(run)
+        if self._misses >= TRIES:
+            self._shape = None
+        return Block(origin, self._name, run, lines, served, partial(self._again, origin, run)) if lines else None
+
+    def _again(self, origin: Origin, run: Run, line: int) -> Entry:
+        return read_line(origin, line_of(run.span(line)), self)
 
     def note(self, reader: Reader) -> None:
         """Remember the reader that knew a record without a known shape: the next lines may have its shape."""
@@ -94,11 +102,34 @@ class Ways:
             self._shape, self._name, self._misses = SHAPES[reader.name], _name(reader) or "", 0
 
 
+def units(pieces: Iterable[Line | Run], ways: Ways, room: Callable[[], int]) -> Iterator[Line | Run]:
+    """Yield lines one by one until `ways` know a shape, from then on runs of at most `room()` bytes, or one line."""
+    for piece in pieces:
+        if isinstance(piece, Line):
+            yield piece
+            continue
+        line = 0
+        while line < len(piece):
+            if ways.know_a_shape:
+                part = piece.part(line, room())
+                yield part
+                line += len(part)
+            else:
+                yield line_of(piece.span(line))
+                line += 1
+
+
+def read_run(origin: Origin, run: Run, ways: Ways) -> tuple[Block | None, list[Line]]:
+    """Return what the lines of a known shape say, and all other lines."""
+    block = ways.read(origin, run)
+    shaped = set(block.lines) if block else ()
+    others = (line for line in range(len(run)) if line not in shaped) if len(shaped) < len(run) else ()
+    return block, [line_of(run.span(line)) for line in others]
+
+
 def read_line(origin: Origin, line: Line, ways: Ways) -> Entry:
     """Return what one line that is not blank says, or what is wrong with it."""
     raw = partial(raw_record, line.record) if line.tabular else partial(raw_text, line.raw)
-    if line.shaped is not None:
-        return Entry(origin, line.start, line.size, raw, *line.shaped)
     reader, outcome = _read(line, ways.reader)
     if reader is not None:
         ways.note(reader)
@@ -107,6 +138,12 @@ def read_line(origin: Origin, line: Line, ways: Ways) -> Entry:
 
 def _name(reader: Reader | None) -> str | None:
     return f"{reader.name}@{reader.version}" if reader else None
+
+
+def count_block(piece: Tally, block: Block) -> None:
+    """Count lines and the responses that they hold."""
+    piece.lines += len(block.lines)
+    piece.records += len(block.served)
 
 
 def count(piece: Tally, entry: Entry) -> bool:

@@ -1,120 +1,123 @@
-"""Interactions as readers gave them -> as they are stored: without personal data and secrets, in texts, ids and names.
+"""Served responses as readers gave them -> as they are stored: without personal data, in texts, ids and names.
 
-One vectorised pass over all texts of many interactions finds those that may hold something; only they are looked at one
-by one (`ingest.redact`).
+One vectorised pass over all texts of many responses finds those that may hold something; only they are looked at one by
+one (`ingest.redact`).
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import compress
-from typing import Final
-
-import msgspec
+from typing import Final, NamedTuple
 
 from ingest import redact
-from ingest.readers.reading import Interaction
-from ingest.schema import Message
+from ingest.served import Served
 
 IDS: Final = ("source_id", "conversation_id", "parent_id")
-"""Fields of an interaction by which others find it."""
+"""Fields of a response by which others find it."""
 NAMES: Final = ("model", "model_requested", "finish_reason", "logprob_model", "arm", "consent")
-"""Fields of an interaction that hold a name, by which nothing is joined."""
+"""Fields of a response that hold a name, by which nothing is joined."""
 TEXTS: Final = ("content", "tool_calls", "name", "tool_call_id")
 """Fields of a message that hold text."""
 SETTINGS: Final = ("tools", "sampling")
-"""Fields of an interaction that hold JSON text, often the same in many of them."""
+"""Fields of a response that hold JSON text, often the same in many of them."""
 
 Entries = dict[int, list[tuple[str, object]]]
 """Row -> entries of a map, sorted; rows without any are absent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Redacted:
-    """Interactions as they are stored, in the order they came."""
+class _Place(NamedTuple):
+    """Where a text of a row stands. Sorted, places are in the order in which they are read."""
 
-    rows: list[Interaction]
-    counts: Entries
-    """Kind -> places where it stood."""
-    digests: Entries
-    """Placeholder -> digest of what stood there."""
+    in_response: bool
+    message: int
+    field: int
+    """Of TEXTS."""
 
 
 def interactions(
-    found: Sequence[Interaction], fresh: Callable[[int], redact.Placeholders], pseudonym: Callable[[str], str]
-) -> Redacted:
-    """Return copies of those that hold something, the others as they are.
+    served: Served, fresh: Callable[[int], redact.Placeholders], pseudonym: Callable[[str], str]
+) -> tuple[Entries, Entries]:
+    """Redact `served`, in place; return kind -> places where it stood, and placeholder -> digest of what stood there.
 
     `fresh` makes the placeholders of a row, `pseudonym` an id as it is stored.
     """
-    texts, suspects = _suspects(found)
-    settings, names = _rows_with(suspects, found, SETTINGS), _rows_with(suspects, found, (*IDS, *NAMES))
-    redacted = Redacted(list(found), {}, {})
+    texts, values = _suspects(served)
+    settings, names = _rows_with(values, served, SETTINGS), _rows_with(values, served, (*IDS, *NAMES))
+    counts: Entries = {}
+    digests: Entries = {}
     for row in sorted(texts.keys() | names.keys() | settings.keys()):
         placeholders = fresh(row)
-        one = redacted.rows[row] = msgspec.structs.replace(found[row])
-        if row in texts or row in settings:
-            _redact(one, texts.get(row, set()), settings.get(row, []), placeholders)
+        _redact(served, row, sorted(texts.get(row, ())), settings.get(row, ()), placeholders)
         for name in names.get(row, ()):
             stored = pseudonym if name in IDS else placeholders.without_names().text
-            setattr(one, name, stored(getattr(one, name)))
+            served.values[name][row] = stored(served.values[name][row])
         if placeholders.counts:
-            redacted.counts[row] = sorted(placeholders.counts.items())
-            redacted.digests[row] = sorted(placeholders.digests.items())
-    return redacted
+            counts[row] = sorted(placeholders.counts.items())
+            digests[row] = sorted(placeholders.digests.items())
+    return counts, digests
 
 
-def _suspects(found: Sequence[Interaction]) -> tuple[dict[int, set[str]], set[str]]:
+def _suspects(served: Served) -> tuple[dict[int, list[_Place]], set[str]]:
     """Return row -> texts of its messages that may hold something to redact, and the values of other fields that may.
 
     One pass over everything, because each has its price; of equal values one is looked at.
     """
-    messages = [message for one in found for part in (one.prompt, one.response) for message in part]
-    owner = [row for row, one in enumerate(found) for _ in range(len(one.prompt) + len(one.response))]
     texts: list[str] = []
-    owners: list[int] = []
-    for key in TEXTS:
-        column = [message[key] for message in messages]
-        texts += filter(None, column)
-        owners += compress(owner, column)
-    values = {getattr(one, name) for name in (*SETTINGS, *IDS, *NAMES) for one in found}
+    sections: list[tuple[int, _Place, list[int], list[int]]] = []
+    for in_response, turns in enumerate((served.prompt, served.response)):
+        bounds = turns.bounds()
+        for field, key in enumerate(TEXTS):
+            column = turns.columns[key]
+            stated = [i for i, text in enumerate(column) if text] if any(column) else []
+            sections.append((len(texts), _Place(bool(in_response), 0, field), stated, bounds))
+            texts += filter(None, column)
+    values = {value for name in (*SETTINGS, *IDS, *NAMES) for value in served.values[name]}
     distinct = [value for value in values if value]
     hits = redact.suspects([*texts, *distinct], prose=len(texts))
-    suspect: dict[int, set[str]] = {}
-    for row, text in compress(zip(owners, texts, strict=True), hits):
-        suspect.setdefault(row, set()).add(text)
+    suspect: dict[int, list[_Place]] = {}
+    for begin, place, stated, bounds in sections:
+        for message in compress(stated, hits[begin : begin + len(stated)]):
+            row = bisect_right(bounds, message) - 1
+            suspect.setdefault(row, []).append(place._replace(message=message))
     return suspect, set(compress(distinct, hits[len(texts) :]))
 
 
-def _rows_with(suspects: set[str], found: Sequence[Interaction], fields: Sequence[str]) -> dict[int, list[str]]:
+def _rows_with(suspects: set[str], served: Served, fields: Sequence[str]) -> dict[int, list[str]]:
     """Return row -> those of `fields` whose value is one of `suspects`."""
     rows: dict[int, list[str]] = {}
     for name in fields if suspects else ():
-        for row in (row for row, one in enumerate(found) if getattr(one, name) in suspects):
+        for row in (row for row, value in enumerate(served.values[name]) if value in suspects):
             rows.setdefault(row, []).append(name)
     return rows
 
 
-def _redact(one: Interaction, texts: set[str], settings: Sequence[str], placeholders: redact.Placeholders) -> None:
-    """Put placeholders into those messages that are one of `texts`, and into the fields `settings`."""
+def _redact(
+    served: Served, row: int, texts: Sequence[_Place], settings: Sequence[str], placeholders: redact.Placeholders
+) -> None:
+    """Put placeholders into those messages' `texts` of a row, and into its fields `settings`."""
+    values = served.values
     # First what siblings and turns share: there the numbers agree by themselves.
     if "tools" in settings:
-        one.tools = placeholders.without_names().json_text(one.tools or "")
-    one.prompt = [_message(message, texts, placeholders) for message in one.prompt]
+        values["tools"][row] = placeholders.without_names().json_text(values["tools"][row])
+    asked = [place for place in texts if not place.in_response]
+    _replace(served, asked, placeholders)
     before = placeholders.counts.total()
-    one.response = [_message(message, texts, placeholders) for message in one.response]
+    _replace(served, texts[len(asked) :], placeholders)
     changed = placeholders.counts.total() > before
     if "sampling" in settings:
-        one.sampling = placeholders.without_names().json_text(one.sampling or "")
+        values["sampling"][row] = placeholders.without_names().json_text(values["sampling"][row])
     if changed:
         # Tokens and log-probabilities belong to the text as it was sampled: of another text they would be wrong.
-        nulled = {"token_ids": len(one.token_ids or ()), "token_logprobs": len(one.token_logprobs or ())}
-        placeholders.counts.update({name: entries for name, entries in nulled.items() if entries})
-        one.token_ids = one.token_logprobs = None
+        for name in ("token_ids", "token_logprobs"):
+            if values[name][row]:
+                placeholders.counts[name] += len(values[name][row])
+            values[name][row] = None
 
 
-def _message(message: Message, suspect: set[str], placeholders: redact.Placeholders) -> Message:
-    redacted = message.copy()
-    for key in TEXTS:
-        if (text := message[key]) in suspect:
-            redacted[key] = placeholders.json_text(text) if key == "tool_calls" else placeholders.text(text)
-    return redacted
+def _replace(served: Served, texts: Sequence[_Place], placeholders: redact.Placeholders) -> None:
+    for place in texts:
+        turns = served.response if place.in_response else served.prompt
+        column = turns.columns[TEXTS[place.field]]
+        text = column[place.message] or ""
+        redacted = placeholders.json_text if TEXTS[place.field] == "tool_calls" else placeholders.text
+        column[place.message] = redacted(text)

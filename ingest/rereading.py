@@ -16,12 +16,13 @@ import pyarrow as pa
 
 from ingest import labels
 from ingest.decoding import Line, decode
+from ingest.entries import Entry, Origin, raw_record, raw_text
 from ingest.errors import RecordError, SettingsError
 from ingest.globs import find
 from ingest.lake import Lake
 from ingest.outcomes import Ways, read_line
 from ingest.positions import Position, Positions
-from ingest.rows import Entry, Origin, RowBuilder, raw_record, raw_text
+from ingest.rows import RowBuilder
 from ingest.run import unreadable
 from ingest.scan import LogFile
 from ingest.schema import QUARANTINE_REASONS

@@ -4,24 +4,23 @@ Everything is redacted first, and every hash is of the text as it is stored. A r
 given back as a problem of its line; it never stops its neighbours.
 """
 
-import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from operator import attrgetter
 from typing import Any, Final
 
-import msgspec
+import numpy as np
 import pyarrow as pa
 from msgspec import structs
 
 from ingest import columns, consent, redact, redacted, schema
+from ingest.entries import Block, Entry, Origin
 from ingest.errors import RecordError
 from ingest.pseudonyms import Pseudonyms
-from ingest.readers.reading import Feedback, Interaction, Reading, Ref
-from ingest.redacted import Redacted
+from ingest.readers.reading import Feedback, Reading, Ref
 from ingest.schema import content_id, texts_id
+from ingest.served import Served
 from ingest.settings import Source
 
 PIECE: Final = "piece"
@@ -41,33 +40,6 @@ _AS_READ: Final = (
 
 UNFIT_VALUE: Final = RecordError("bad_value", "A value does not fit its column.")
 """What is said of it: the library's message may quote the value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """One piece of one file, read in one go."""
-
-    piece: int
-    source: Source
-    file_id: str
-    path: str
-    head: str
-    """What identifies the file's beginning, under any name."""
-    keyed: bool = False
-    """Whether feedback names its targets by interaction_id: so do labels, which come from the lake's own rows."""
-
-
-class Entry(msgspec.Struct, gc=False):
-    """One line that a reader has read, or could not."""
-
-    origin: Origin
-    offset: int
-    size: int
-    raw: Callable[[], str]
-    """Its text, for quarantine."""
-    reader: str | None
-    """"name@version", None where no reader was asked."""
-    outcome: Reading | RecordError
 
 
 @dataclass(frozen=True)
@@ -106,10 +78,13 @@ class RowBuilder:
         self.ingest_time = ingest_time
         self.pseudonyms = pseudonyms
 
-    def build(self, entries: Sequence[Entry]) -> Rows:
-        """Return the rows of `entries`; a line of which one value does not fit is quarantined as a whole."""
+    def build(self, entries: Sequence[Entry], blocks: Sequence[Block] = ()) -> Rows:
+        """Return the rows of `entries` and `blocks`, in the order of their lines.
+
+        A line of which one value does not fit is quarantined as a whole.
+        """
         readings = [entry for entry in entries if isinstance(entry.outcome, Reading)]
-        interactions, feedback, unfit = self._read(readings)
+        interactions, feedback, unfit = self._read(readings, blocks)
         folded = Counter({entry.origin.piece: 0 for entry in unfit})
         for entry in unfit:
             assert isinstance(entry.outcome, Reading)
@@ -121,15 +96,18 @@ class RowBuilder:
         quarantine = pa.Table.from_pylist(
             [self._quarantined(entry) for entry in failed], schema=with_piece(schema.QUARANTINE)
         )
-        return Rows(pa.concat_tables(interactions), pa.concat_tables(feedback), quarantine, folded)
+        return Rows(_ordered(pa.concat_tables(interactions)), pa.concat_tables(feedback), quarantine, folded)
 
-    def _read(self, entries: Sequence[Entry]) -> tuple[list[pa.Table], list[pa.Table], list[Entry]]:
+    def _read(
+        self, entries: Sequence[Entry], blocks: Sequence[Block] = ()
+    ) -> tuple[list[pa.Table], list[pa.Table], list[Entry]]:
         """Return interactions and feedback, and the lines of which a value does not fit: found by halves."""
-        served = [(e, i) for e in entries if isinstance(e.outcome, Reading) for i in e.outcome.interactions]
         events = [(e, f) for e in entries if isinstance(e.outcome, Reading) for f in e.outcome.feedback]
         try:
-            return [self._interactions(served)], [self._events(events)], []
+            return [self._interactions(entries, blocks)], [self._events(events)], []
         except UNFIT:
+            if blocks:
+                return self._read([*entries, *(entry for block in blocks for entry in block.entries())])
             if len(entries) == 1:
                 return (
                     [with_piece(schema.INTERACTION).empty_table()],
@@ -140,42 +118,47 @@ class RowBuilder:
         first, second = self._read(entries[:middle]), self._read(entries[middle:])
         return first[0] + second[0], first[1] + second[1], first[2] + second[2]
 
-    def _interactions(self, served: Sequence[tuple[Entry, Interaction]]) -> pa.Table:
+    def _interactions(self, entries: Sequence[Entry], blocks: Sequence[Block]) -> pa.Table:
         """Return the rows of what was served. Raises one of UNFIT as soon as one value does not fit."""
-        entries = [entry for entry, _ in served]
-        return self._table(
-            entries,
-            redacted.interactions(
-                [one for _, one in served], lambda row: self._placeholders(entries[row].origin.source), self._id
-            ),
-        )
+        one_by_one = [(e, i) for e in entries if isinstance(e.outcome, Reading) for i in e.outcome.interactions]
+        parts = [block.served for block in blocks]
+        if one_by_one or not parts:
+            parts.append(Served.of([one for _, one in one_by_one], [entry.offset for entry, _ in one_by_one]))
+        origins = [block.origin for block in blocks for _ in range(len(block.served))]
+        readers: list[str | None] = [block.reader for block in blocks for _ in range(len(block.served))]
+        origins += [entry.origin for entry, _ in one_by_one]
+        readers += [entry.reader for entry, _ in one_by_one]
+        return self._table(Served.concat(parts), origins, readers)
 
-    def _table(self, entries: Sequence[Entry], found: Redacted) -> pa.Table:
+    def _table(self, served: Served, origins: Sequence[Origin], readers: Sequence[str | None]) -> pa.Table:
         """Return the rows; every hash is of what is stored."""
-        rows, sources = found.rows, [entry.origin.source for entry in entries]
-        prompt, prompt_hash = columns.conversations([one.prompt for one in rows])
-        response, response_hash = columns.conversations([one.response for one in rows])
-        event_time, day = columns.times([one.event_time for one in rows], self.ingest_time)
+        rows, sources = len(served), [origin.source for origin in origins]
+        counts, digests = redacted.interactions(served, lambda row: self._placeholders(sources[row]), self._id)
+        prompt, prompt_hash = columns.conversations(served.prompt)
+        response, response_hash = columns.conversations(served.response)
+        stated = served.values
+        event_time, day = columns.times(stated["event_time"], self.ingest_time)
+        names = [source.name for source in sources]
         values: dict[str, Any] = {
-            **{name: list(map(attrgetter(name), rows)) for name in _AS_READ},
-            "interaction_id": [
-                schema.interaction_id(source.name, one.source_id, one.choice_index)
-                for source, one in zip(sources, rows, strict=True)
-            ],
-            "sibling_group": [
-                texts_id(["siblings", source.name, one.conversation_id, conversation])
-                for source, one, conversation in zip(sources, rows, prompt_hash, strict=True)
-            ],
-            "user_id": [self.pseudonyms.of(one.user) for one in rows],
+            **{name: stated[name] for name in _AS_READ},
+            "interaction_id": list(map(schema.interaction_id, names, stated["source_id"], stated["choice_index"])),
+            "sibling_group": list(map(_siblings, names, stated["conversation_id"], prompt_hash)),
+            "user_id": list(map(self.pseudonyms.of, stated["user"])),
             "prompt": prompt,
             "response": response,
             "prompt_hash": prompt_hash,
             "response_hash": response_hash,
-            "consent": [consent.stated(one.consent, source) for source, one in zip(sources, rows, strict=True)],
+            "consent": list(map(consent.stated, stated["consent"], sources)),
             "event_time": event_time,
-            "redactions": columns.maps(found.counts, len(rows), schema.COUNTS),
-            "placeholders": columns.maps(found.digests, len(rows), schema.DIGESTS),
-            **self._origins(entries),
+            "redactions": columns.maps(counts, rows, schema.COUNTS),
+            "placeholders": columns.maps(digests, rows, schema.DIGESTS),
+            "source": names,
+            "ingest_time": pa.repeat(pa.scalar(self.ingest_time, schema.TIME), rows),
+            "file_id": [origin.file_id for origin in origins],
+            "byte_offset": served.offsets,
+            "reader": readers,
+            "run_id": pa.repeat(pa.scalar(self.run_id, pa.string()), rows),
+            PIECE: [origin.piece for origin in origins],
             "day": day,
         }
         contract = with_piece(schema.INTERACTION)
@@ -183,19 +166,6 @@ class RowBuilder:
             [value if isinstance(value := values[f.name], pa.Array) else pa.array(value, f.type) for f in contract],
             schema=contract,
         )
-
-    def _origins(self, entries: Sequence[Entry]) -> dict[str, Any]:
-        """Return the columns of provenance, but `day`."""
-        rows = len(entries)
-        return {
-            "source": [entry.origin.source.name for entry in entries],
-            "ingest_time": pa.repeat(pa.scalar(self.ingest_time, schema.TIME), rows),
-            "file_id": [entry.origin.file_id for entry in entries],
-            "byte_offset": [entry.offset for entry in entries],
-            "reader": [entry.reader for entry in entries],
-            "run_id": pa.repeat(pa.scalar(self.run_id, pa.string()), rows),
-            PIECE: [entry.origin.piece for entry in entries],
-        }
 
     def _events(self, events: Sequence[tuple[Entry, Feedback]]) -> pa.Table:
         """Return the rows of feedback. Raises one of UNFIT as soon as one value does not fit."""
@@ -291,6 +261,19 @@ def _raw(entry: Entry, placeholders: redact.Placeholders) -> str | None:
     return raw
 
 
+def _siblings(source: str, conversation_id: str | None, prompt_hash: str) -> str:
+    return texts_id(["siblings", source, conversation_id, prompt_hash])
+
+
+def _ordered(rows: pa.Table) -> pa.Table:
+    """Return the rows in the order of their lines, as they are where that is so already."""
+    pieces, offsets = (rows[name].to_numpy() for name in (PIECE, "byte_offset"))
+    steps, back = np.diff(pieces), np.diff(offsets) < 0
+    if not (steps < 0).any() and not (back & (steps == 0)).any():
+        return rows
+    return rows.take(pa.array(np.lexsort((offsets, pieces))))
+
+
 def _problem(entry: Entry) -> Entry:
     return structs.replace(entry, outcome=UNFIT_VALUE)
 
@@ -307,13 +290,3 @@ def _suspects(texts: Sequence[Sequence[str]], *, prose: int | None = None) -> li
 
 def _key(origin: Origin, ref: Ref) -> str:
     return ref.source_id if origin.keyed else schema.interaction_id(origin.source.name, ref.source_id, ref.choice_index)
-
-
-def raw_text(raw: bytes) -> str:
-    """Return a line as text; bytes that are no UTF-8 show as U+FFFD."""
-    return raw.decode("utf-8", errors="replace")
-
-
-def raw_record(record: object) -> str:
-    """Return a row of a table as JSON text."""
-    return json.dumps(record, ensure_ascii=False, default=str)

@@ -19,16 +19,18 @@ from typing import TYPE_CHECKING, Any
 from ingest import consent, labels, pairing, redact, scan, threads, workers
 from ingest.batch import Batch
 from ingest.decoding import Line
+from ingest.entries import Entry, Origin
 from ingest.errors import LakeError, SettingsError
 from ingest.globs import find
 from ingest.lake import Lake
-from ingest.outcomes import Tally, Ways, count, read_line
+from ingest.outcomes import Tally, Ways, count, count_block, read_line, read_run, units
 from ingest.positions import Position, Positions
 from ingest.pseudonyms import Pseudonyms
 from ingest.readers import registry
-from ingest.rows import Entry, Origin, RowBuilder
+from ingest.rows import RowBuilder
 from ingest.scan import LogFile
 from ingest.settings import Settings, Source
+from ingest.splitting import Run
 from ingest.stop import Stop
 from ingest.subjects import Subjects
 
@@ -212,13 +214,14 @@ class _Ingestion:
             start = max(start, position.read_to)
         recent: deque[Line] = deque(maxlen=workers.RECENT_LINES)
         committed = False
-        for line in file.lines(start, limits.line_bytes, settled=age >= limits.settle_seconds, shape=ways.shape):
+        pieces = file.pieces(start, limits.line_bytes, settled=age >= limits.settle_seconds)
+        for unit in units(pieces, ways, lambda: limits.commit_bytes - self.batch.log_bytes):
             if committed and self.stopping():
-                file.complete = False  # this line is not taken, though it may be the last one
+                file.complete = False  # these lines are not taken, though they may be the last ones
                 break
             committed = False
-            recent.append(line)
-            self._take(piece, line, ways)
+            recent.extend(workers.last_lines(unit) if isinstance(unit, Run) else [unit])
+            self._take(piece, unit, ways)
             if self.batch.log_bytes >= limits.commit_bytes:
                 _close(piece, recent, file)
                 self.commit()
@@ -255,12 +258,19 @@ class _Ingestion:
         """Open the next piece of a file."""
         return self._open(Origin(self._next(), source, position.file_id, file.name, position.head), position, start)
 
-    def _take(self, piece: Tally, line: Line, ways: Ways) -> None:
-        """Count one line, and hand what is to be stored of it to the batch."""
-        if line.is_blank:
-            piece.blank()
-            return
-        self._add(piece, read_line(piece.origin, line, ways))
+    def _take(self, piece: Tally, unit: Line | Run, ways: Ways) -> None:
+        """Count lines, and hand what is to be stored of them to the batch."""
+        lines = [unit] if isinstance(unit, Line) else []
+        if isinstance(unit, Run):
+            block, lines = read_run(piece.origin, unit, ways)
+            if block is not None:
+                count_block(piece, block)
+                self.batch.add_block(block)
+        for line in lines:
+            if line.is_blank:
+                piece.blank()
+            else:
+                self._add(piece, read_line(piece.origin, line, ways))
 
     def _add(self, piece: Tally, entry: Entry) -> None:
         if count(piece, entry):

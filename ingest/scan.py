@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingest import tables
-from ingest.decoding import Line, Shape, is_whole, line_of, row_of, row_without_header
+from ingest.decoding import Line, is_whole, line_of, row_of, row_without_header
 from ingest.errors import RecordError
 from ingest.readers import cells
-from ingest.splitting import BOM, Span, elements, lines, objects
+from ingest.splitting import BOM, Run, Span, elements, objects, runs
 from ingest.streams import PARQUET_MAGIC, Stream
 
 HEAD_BYTES: Final = 1 << 16
@@ -78,25 +78,36 @@ class LogFile:
             file.seek(max(0, self.stored_bytes - HEAD_BYTES))
             return digest(b"stored %d " % self.stored_bytes + begin + file.read())
 
-    def lines(self, start: int, line_bytes: int, *, settled: bool, shape: Shape | None = None) -> Iterator[Line]:
+    def lines(self, start: int, line_bytes: int, *, settled: bool) -> Iterator[Line]:
         """Yield every line from offset `start`; one of more than `line_bytes` is not held in memory.
 
-        Unless the file has `settled`, too old to grow, what its end lacks may still come: it stays `pending`. Lines of
-        JSON that `shape` knows are not decoded.
+        Unless the file has `settled`, too old to grow, what its end lacks may still come: it stays `pending`.
         """
+        for each in self.pieces(start, line_bytes, settled=settled):
+            if isinstance(each, Run):
+                yield from (line_of(each.span(line)) for line in range(len(each)))
+            else:
+                yield each
+
+    def pieces(self, start: int, line_bytes: int, *, settled: bool) -> Iterator[Line | Run]:
+        """Yield the same as `lines`, where it can be done with many lines at once that are not decoded."""
         self.pending, self.complete = 0, False
         if self.is_parquet:
             yield from self._rows(start, settled=settled)
             return
-        last: Span | None = None
-        spans, read = self._table(start, line_bytes) if self.delimiter else self._records(start, line_bytes, shape)
-        for span in spans:
-            last = span
-            if span.ended:
-                yield read(span)
-        tail = last if last and not last.ended else None
+        tail: Span | None = None
+        end = start
+        spans, read = self._table(start, line_bytes) if self.delimiter else (self._spans(start, line_bytes), line_of)
+        for each in spans:
+            end = each.end
+            if isinstance(each, Run):
+                yield each
+            elif each.ended:
+                yield read(each)
+            else:
+                tail = each
         if self.stream.damage:
-            yield from self._damaged(tail, last.end if last else start, settled=settled)
+            yield from self._damaged(tail, end, settled=settled)
         elif tail is None or settled or self.stream.is_archive or (self.delimiter is None and is_whole(tail)):
             self.complete = True
             if tail:
@@ -106,7 +117,7 @@ class LogFile:
         else:
             self.pending = tail.length
 
-    def _table(self, start: int, line_bytes: int) -> tuple[Iterator[Span], Callable[[Span], Line]]:
+    def _table(self, start: int, line_bytes: int) -> tuple[Iterator[Span | Run], Callable[[Span], Line]]:
         """Return the rows of a table of text from offset `start`, and what reads them as its header says."""
         assert self.delimiter is not None
         header = next(tables.rows(self.stream.blocks(), 0, line_bytes, self.delimiter), None)
@@ -121,16 +132,11 @@ class LogFile:
             read = partial(row_of, delimiter=self.delimiter, names=names, kinds=cells.kinds(names))
         return tables.rows(self.stream.blocks(begin), begin, line_bytes, self.delimiter), read
 
-    def _records(
-        self, start: int, line_bytes: int, shape: Shape | None
-    ) -> tuple[Iterator[Span], Callable[[Span], Line]]:
-        """Return the records of JSON from offset `start`, and what reads them."""
-        return self._spans(start, line_bytes), partial(line_of, shape=shape)
-
-    def _spans(self, start: int, line_bytes: int) -> Iterator[Span]:
+    def _spans(self, start: int, line_bytes: int) -> Iterator[Span | Run]:
+        """Return the records of JSON from offset `start`."""
         if opening := self._opening():
             return (span for span in _SPLIT[opening](self.stream.blocks(), line_bytes) if span.start >= start)
-        return lines(self.stream.blocks(start), start, line_bytes)
+        return runs(self.stream.blocks(start), start, line_bytes)
 
     def is_lines(self) -> bool:
         """Return whether any byte of the file can be read without those before it, and its records are lines."""

@@ -5,6 +5,7 @@ one block is held: of a record longer than the limit only its end is kept.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final
 
@@ -39,6 +40,56 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     def end(self) -> int:
         """Return the offset behind the record and its newline."""
         return self.start + self.length + self.separator
+
+
+class Run(msgspec.Struct, frozen=True, gc=False):
+    """Whole lines that stand one behind the other, none of them oversized or behind a hole."""
+
+    start: int
+    """Offset of `raw` in the decompressed file."""
+    raw: bytes
+    """Holds the lines with their newlines."""
+    bounds: list[int]
+    """Where in `raw` each line begins, and where the last one's newline ends."""
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of its lines, without their newlines."""
+        return self.bounds[-1] - self.bounds[0] - len(self)
+
+    @property
+    def end(self) -> int:
+        """Return the offset behind its last newline."""
+        return self.start + self.bounds[-1]
+
+    def length(self, line: int) -> int:
+        """Return the bytes of a line, without its newline."""
+        return self.bounds[line + 1] - self.bounds[line] - 1
+
+    def offset(self, line: int) -> int:
+        """Return the offset of a line."""
+        return self.start + self.bounds[line]
+
+    def text(self, line: int) -> bytes:
+        """Return a line without its newline."""
+        return self.raw[self.bounds[line] : self.bounds[line + 1] - 1]
+
+    def span(self, line: int) -> Span:
+        """Return a line."""
+        return Span(self.offset(line), self.length(line), self.text(line), ended=True, separator=1)
+
+    def part(self, first: int, size: int) -> "Run":
+        """Return the lines from `first` on, as many as it takes to reach `size` bytes; at least one."""
+        last = bisect_left(self.bounds, self.bounds[first] + size, first + 1, len(self.bounds) - 1)
+        return Run(self.start, self.raw, self.bounds[first : last + 1])
+
+    def before(self, end: int) -> "Run":
+        """Return the lines that begin before the offset `end`; at least one does."""
+        last = bisect_left(self.bounds, end - self.start, 1, len(self.bounds) - 1)
+        return Run(self.start, self.raw, self.bounds[: last + 1])
 
 
 class Held:
@@ -81,9 +132,20 @@ def lines(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[Span]:
     NULs before a line are no part of it: they fill the hole that is left when a file is cut to nothing and its writer
     goes on at its old offset. Such a hole may be as long as the file was.
     """
+    for each in runs(blocks, offset, limit):
+        if isinstance(each, Run):
+            yield from map(each.span, range(len(each)))
+        else:
+            yield each
+
+
+def runs(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[Run | Span]:
+    """Yield the same lines as `lines`, as many at once as a block has; alone those that are not as all others are."""
     held = Held(limit)
     for block in blocks:
-        *whole, rest = block.split(b"\n")
+        # The line that the blocks before have begun, and where a hole or an oversized line may be, all of them.
+        alone = block.find(b"\n") + 1 if len(block) <= limit and b"\0" not in block else len(block)
+        *whole, rest = block[:alone].split(b"\n")
         for part in whole:
             raw, length = part, len(part)
             if held.length or length > limit or part.startswith(b"\0"):
@@ -91,10 +153,24 @@ def lines(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[Span]:
                 raw, length = held.take()
             yield Span(offset, length, raw, ended=True, separator=1)
             offset += length + 1
-        offset += held.add_behind_hole(rest)
+        bounds = _bounds(block, alone) if alone else [0]
+        if len(bounds) > 1:
+            run = Run(offset - alone, block, bounds)
+            yield run
+            offset = run.end
+        offset += held.add_behind_hole(rest + block[bounds[-1] :])
     if held.length:
         raw, length = held.take()
         yield Span(offset, length, raw, ended=False)
+
+
+def _bounds(block: bytes, start: int) -> list[int]:
+    """Return `start`, and where each newline from there on ends."""
+    bounds = [start]
+    while end := block.find(b"\n", start) + 1:
+        bounds.append(end)
+        start = end
+    return bounds
 
 
 _OUTSIDE: Final = re.compile(rb'["\[\]{},]')

@@ -29,14 +29,15 @@ import pyarrow as pa
 
 from ingest import redact
 from ingest.decoding import Line, line_of
+from ingest.entries import Block, Entry, Origin
 from ingest.errors import LakeError, WinnowError
-from ingest.outcomes import Tally, Ways, count, read_line
+from ingest.outcomes import Tally, Ways, count, count_block, read_line, read_run, units
 from ingest.positions import Position
 from ingest.pseudonyms import Pseudonyms
 from ingest.readers.reading import Reading
-from ingest.rows import PIECE, Entry, Origin, RowBuilder, Rows
+from ingest.rows import PIECE, RowBuilder, Rows
 from ingest.settings import Redaction, Source
-from ingest.splitting import Span, lines
+from ingest.splitting import Run, Span, runs
 from ingest.streams import Stream
 
 RANGE_BYTES: Final = 8 << 20
@@ -156,19 +157,25 @@ def main() -> None:
     origin = Origin(0, Source.model_validate(task["source"]), *task["origin"])
     ways, stream = Ways(origin.source.format), Stream(Path(task["path"]))
     for start, end in task["ranges"]:
-        _send(sys.stdout.buffer, *_read(origin, builder, ways, spans(stream, start, end, task["limit"]), (start, end)))
+        _send(sys.stdout.buffer, *_read(origin, builder, ways, pieces(stream, start, end, task["limit"]), (start, end)))
 
 
-def spans(stream: Stream, start: int, end: int, limit: int) -> Iterator[Span]:
+def pieces(stream: Stream, start: int, end: int, limit: int) -> Iterator[Span | Run]:
     """Yield the lines that belong to a range, and what the file ends with, should it end within one."""
     begin = line_start(stream, start, end)
     if begin is None:
         return
-    for span in lines(stream.blocks(begin), begin, limit):
+    for piece in runs(stream.blocks(begin), begin, limit):
         if begin >= end:
             return
-        yield span
-        begin = span.end
+        yield piece.before(end) if isinstance(piece, Run) else piece
+        begin = piece.end
+
+
+def last_lines(run: Run) -> list[Line]:
+    """Return the last lines of a run, as many as may be needed to recognise a file."""
+    spans = map(run.span, range(max(0, len(run) - RECENT_LINES), len(run)))
+    return [Line(span.start, span.end, span.length, span.raw) for span in spans]
 
 
 def line_start(stream: Stream, start: int, end: int) -> int | None:
@@ -187,35 +194,56 @@ def line_start(stream: Stream, start: int, end: int) -> int | None:
 
 
 def _read(
-    origin: Origin, builder: RowBuilder, ways: Ways, found: Iterator[Span], at: tuple[int, int]
+    origin: Origin, builder: RowBuilder, ways: Ways, found: Iterator[Span | Run], at: tuple[int, int]
 ) -> tuple[dict[str, Any], Rows, pa.Table]:
     """Return counts, rows and the lines that were read."""
     piece = Tally(origin, Position(origin.file_id, origin.head, at[0]), read_from=at[0])
     recent: deque[Line] = deque(maxlen=RECENT_LINES)
     entries: list[tuple[Entry, bytes]] = []
-    cut = False
-    for span in found:
-        if not span.ended:
-            cut = True  # the file became shorter
-            break
-        line = line_of(span, ways.shape)
-        recent.append(line)
-        if line.is_blank:
-            piece.blank()
-        elif count(piece, entry := read_line(origin, line, ways)):
-            entries.append((entry, span.raw))
+    blocks: list[Block] = []
+    torn: list[Span] = []
+    for unit in units(_whole(found, torn), ways, lambda: RANGE_BYTES):
+        lines = [unit] if isinstance(unit, Line) else []
+        if isinstance(unit, Run):
+            block, lines = read_run(origin, unit, ways)
+            if block is not None:
+                count_block(piece, block)
+                blocks.append(block)
+        recent.extend(last_lines(unit) if isinstance(unit, Run) else [unit])
+        for line in lines:
+            if line.is_blank:
+                piece.blank()
+            elif count(piece, entry := read_line(origin, line, ways)):
+                entries.append((entry, line.raw))
     piece.position.advance(recent)
-    rows = builder.build([entry for entry, _ in entries])
+    rows = builder.build([entry for entry, _ in entries], blocks)
     piece.records -= sum(rows.folded.values())
+    log_bytes = sum(entry.size for entry, _ in entries) + sum(block.size for block in blocks)
+    return _counts(piece, log_bytes, cut=bool(torn)), rows, _kept(entries, blocks)
+
+
+def _whole(found: Iterator[Span | Run], torn: list[Span]) -> Iterator[Line | Run]:
+    """Yield the lines that are whole; where the file has become shorter, `torn` gets what it ends with."""
+    for piece in found:
+        if isinstance(piece, Run):
+            yield piece
+        elif piece.ended:
+            yield line_of(piece)
+        else:
+            torn.append(piece)
+
+
+def _kept(entries: list[tuple[Entry, bytes]], blocks: list[Block]) -> pa.Table:
+    """Return `LINES`."""
     read = [(entry, raw) for entry, raw in entries if isinstance(entry.outcome, Reading)]
+    shaped = [(block, line) for block in blocks for line in block.lines]
     columns = (
-        [entry.offset for entry, _ in read],
-        [entry.size for entry, _ in read],
-        [entry.reader for entry, _ in read],
-        [raw for _, raw in read],
+        [entry.offset for entry, _ in read] + [block.run.offset(line) for block, line in shaped],
+        [entry.size for entry, _ in read] + [block.run.length(line) for block, line in shaped],
+        [entry.reader for entry, _ in read] + [block.reader for block, _ in shaped],
+        [raw for _, raw in read] + [block.run.text(line) for block, line in shaped],
     )
-    kept = pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, LINES, strict=True)], schema=LINES)
-    return _counts(piece, sum(entry.size for entry, _ in entries), cut=cut), rows, kept
+    return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, LINES, strict=True)], schema=LINES)
 
 
 def _counts(piece: Tally, log_bytes: int, *, cut: bool) -> dict[str, Any]:

@@ -1,18 +1,22 @@
-"""Lines of a common shape -> what their reader says of them, in a fifth of its time.
+"""Lines of a common shape -> what their reader says of them, many at once, in a tenth of its time.
 
 A shape is the strictest form of a log's record: its fields have their plainest types, and what is rare is absent. A
 line of that shape is decoded straight into structs, and what the reader would say is known without asking it. Every
-other line gives None and goes the reader's way, which also finds what is wrong with it. A test compares both ways on
-every reader's examples and on mutations of them.
+other line goes the reader's way, which also finds what is wrong with it. A test compares both ways on every reader's
+examples and on mutations of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Final, Literal
+from itertools import pairwise
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from msgspec import Meta, Raw, Struct
 
 from ingest import withheld
@@ -20,8 +24,9 @@ from ingest.errors import RecordError
 from ingest.readers import apis, chat
 from ingest.readers.fields import INT32_MAX, UNIX_MAX, Fields, json_text
 from ingest.readers.litellm import LiteLLM
-from ingest.readers.reading import Interaction, Reading
-from ingest.schema import Message, canonical_json
+from ingest.schema import canonical_json
+from ingest.served import FIELDS, Served, Turns, micros
+from ingest.splitting import Run
 
 Count = Annotated[int, Meta(ge=0, le=INT32_MAX)]
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -106,81 +111,121 @@ class _Parameters:
 
 _PAYLOAD: Final = msgspec.json.Decoder(_Payload)
 _PARAMETERS: Final = msgspec.json.Decoder(dict[str, object])
-_MILLISECOND: Final = timedelta(milliseconds=1)
+_UNCOUNTED: Final = _Usage()
+_NONE: Final = Served.of([], [])
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class _OtherError(Exception):
-    """The line has the shape, and something in it is for the reader to judge."""
+    """Lines have the shape, and something in one of them is for the reader to judge."""
 
 
-def litellm(raw: bytes) -> Reading | None:
-    """Return what `ingest.readers.litellm` says of the line, or None where the line is not of the shape."""
+def litellm(run: Run) -> tuple[list[int], Served]:
+    """Return which lines of a run are of the shape, and what `ingest.readers.litellm` says of them."""
+    rows = _decoded(run)
+    found = list(_fitting(run, [line for line, row in enumerate(rows) if row is not None], rows))
+    lines = [line for part, _ in found for line in part]
+    return lines, Served.concat([served for _, served in found]) if len(found) > 1 else found[0][1] if found else _NONE
+
+
+def _decoded(run: Run) -> list[_Payload | None]:
+    """Return what each line of a run says, None for one that has another shape."""
+    view = memoryview(run.raw)
+    texts = (view[start:end] for start, end in pairwise(run.bounds))
+    rows: list[_Payload | None] = []
+    while len(rows) < len(run):
+        try:
+            rows.extend(map(_PAYLOAD.decode, texts))  # all up to one that is not of the shape
+        except _UNREADABLE:
+            rows.append(None)
+    # Bytes of fields that are passed over are not looked at while decoding.
+    if is_utf8(view[run.bounds[0] : run.bounds[-1]]):
+        return rows
+    return [row if is_utf8(run.text(line)) else None for line, row in enumerate(rows)]
+
+
+def is_utf8(text: bytes | memoryview) -> bool:
+    """Return whether the bytes are UTF-8; many at once in a fraction of the time that decoding them takes."""
+    bounds = pa.array([0, len(text)], pa.int32()).buffers()[1]
+    binary = pa.Array.from_buffers(pa.binary(), 1, [None, bounds, pa.py_buffer(text)])
     try:
-        row = _PAYLOAD.decode(raw)
-        if not raw.isascii():
-            raw.decode()  # bytes of fields that are passed over are not looked at while decoding
-        return _payload(row)
-    except (_OtherError, *_UNREADABLE):
-        return None
+        binary.cast(pa.string())
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
-def _payload(row: _Payload) -> Reading:
-    response, choices = row.response, row.response.choices
-    if row.cache_hit is True:
-        raise _OtherError
-    prompt = [_message(message, message.role) for message in row.messages]
-    asked = _parameters(bytes(row.model_parameters))
-    if asked is None:
-        raise _OtherError
-    started, latency = _span(row.startTime, row.endTime)
-    usage = response.usage
-    tokens_in = (usage.prompt_tokens if usage else None) or row.prompt_tokens or None
-    tokens_out = None
-    if len(choices) == 1:
-        tokens_out = (usage.completion_tokens if usage else None) or row.completion_tokens or None
-    if started is None and response.created:
-        started = datetime.fromtimestamp(response.created, UTC)
-    return Reading(
-        tuple(
-            Interaction(
-                source_id=row.id,
-                choice_index=i if choice.index is None else choice.index,
-                conversation_id=row.trace_id or None,
-                prompt=prompt,
-                response=[_message(choice.message, choice.message.role or "assistant")],
-                user=(str(row.end_user) if row.end_user is not None else None) or asked.user,
-                tools=asked.tools,
-                model=response.model or row.model or None,
-                model_requested=row.model_group or row.model or None,
-                sampling=asked.sampling,
-                finish_reason=choice.finish_reason or None,
-                tokens_in=tokens_in,
-                tokens_out=tokens_out,
-                latency_ms=latency,
-                event_time=started,
-            )
-            for i, choice in enumerate(choices)
-        )
-    )
+def _fitting(run: Run, lines: list[int], rows: list[_Payload | None]) -> Iterator[tuple[list[int], Served]]:
+    """Yield those of `lines` in which there is nothing odd, found by halves, and what they say."""
+    if not lines:
+        return
+    try:
+        found = [row for line in lines if (row := rows[line]) is not None]
+        yield lines, _served([run.offset(line) for line in lines], found)
+    except _OtherError:
+        if len(lines) > 1:
+            middle = len(lines) // 2
+            yield from _fitting(run, lines[:middle], rows)
+            yield from _fitting(run, lines[middle:], rows)
 
 
-def _message(message: _Message, role: str | None) -> Message:
-    content = message.content
-    if not content:
-        content = message.refusal or content
-    if role is None or (message.content is None and role != "assistant"):
+def _served(offsets: list[int], rows: list[_Payload]) -> Served:
+    """Return what the payloads say, a row for each choice. Raises _OtherError where one of them is odd."""
+    if True in [row.cache_hit for row in rows]:
         raise _OtherError
-    if content is not None and len(content) <= withheld.LONGEST and content in withheld.SENTINELS:
-        raise _OtherError
-    calls = message.tool_calls
-    return {
-        "role": role,
-        "content": content,
-        "tool_calls": _calls(calls) if calls else None,
-        "tool_call_id": message.tool_call_id or None,
-        "name": message.name or None,
+    choices = [choice for row in rows for choice in row.response.choices]
+    places = [place for row in rows for place in range(len(row.response.choices))]
+    offsets = [offset for offset, row in zip(offsets, rows, strict=True) for _ in row.response.choices]
+    rows = [row for row in rows for _ in row.response.choices]
+    asked = [_parameters(bytes(row.model_parameters)) for row in rows]
+    times, latencies = _times(rows)
+    sole = [row if len(row.response.choices) == 1 else None for row in rows]  # usage is of all choices together
+    values: dict[str, list[Any]] = {
+        **dict.fromkeys(FIELDS, [None] * len(rows)),
+        "status": ["ok"] * len(rows),
+        "source_id": [row.id for row in rows],
+        "conversation_id": [row.trace_id or None for row in rows],
+        "choice_index": [
+            place if choice.index is None else choice.index for place, choice in zip(places, choices, strict=True)
+        ],
+        "user": [_name(row.end_user) or said.user for row, said in zip(rows, asked, strict=True)],
+        "tools": [said.tools for said in asked],
+        "sampling": [said.sampling for said in asked],
+        "model": [row.response.model or row.model or None for row in rows],
+        "model_requested": [row.model_group or row.model or None for row in rows],
+        "finish_reason": [choice.finish_reason or None for choice in choices],
+        "tokens_in": [(row.response.usage or _UNCOUNTED).prompt_tokens or row.prompt_tokens or None for row in rows],
+        "tokens_out": [
+            ((row.response.usage or _UNCOUNTED).completion_tokens or row.completion_tokens or None) if row else None
+            for row in sole
+        ],
+        "latency_ms": latencies,
+        "event_time": times,
     }
+    prompt = _turns([len(row.messages) for row in rows], [message for row in rows for message in row.messages], None)
+    return Served(offsets, values, prompt, _turns([1] * len(rows), [c.message for c in choices], "assistant"))
+
+
+def _name(value: str | int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _turns(lengths: list[int], messages: list[_Message], otherwise: Role | None) -> Turns:
+    """Return the messages of conversations of such `lengths`; `otherwise` is the role of those that name none."""
+    roles = [message.role or otherwise for message in messages]
+    contents = [message.content or message.refusal or message.content for message in messages]
+    silent = {role for role, message in zip(roles, messages, strict=True) if message.content is None}
+    hidden = [text for text in contents if text and len(text) <= withheld.LONGEST and text in withheld.SENTINELS]
+    if None in roles or silent - {"assistant"} or hidden:
+        raise _OtherError
+    columns: dict[str, list[str | None]] = {
+        "role": [*roles],
+        "content": contents,
+        "tool_calls": [_calls(message.tool_calls) if message.tool_calls else None for message in messages],
+        "tool_call_id": [message.tool_call_id or None for message in messages],
+        "name": [message.name or None for message in messages],
+    }
+    return Turns(lengths, columns)
 
 
 def _calls(calls: list[object]) -> str:
@@ -191,33 +236,52 @@ def _calls(calls: list[object]) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _parameters(raw: bytes) -> _Parameters | None:
-    """Return what the JSON of a call's parameters says, often the same in many calls; None where it is unusual."""
+def _parameters(raw: bytes) -> _Parameters:
+    """Return what the JSON of a call's parameters says, often the same in many calls."""
     try:
         request = Fields(_PARAMETERS.decode(raw) if raw != b"null" else {})
         if request.values.get("system"):
-            return None
+            raise _OtherError
         sampling = {key: request.values[key] for key in chat.SAMPLING if request.has(key)}
         text = canonical_json(sampling).decode() if sampling else None
         return _Parameters(request.maybe_id("user"), chat.tools(request), text)
-    except (RecordError, ValueError, TypeError, *_UNREADABLE):
-        return None
-
-
-def _span(start: float | str | None, end: float | str | None) -> tuple[datetime | None, float | None]:
-    """Return when the call began, and the milliseconds that it took."""
-    if isinstance(start, float) and isinstance(end, float) and 0 < start <= end <= UNIX_MAX:
-        began = datetime.fromtimestamp(start, UTC)
-        return began, (datetime.fromtimestamp(end, UTC) - began) / _MILLISECOND
-    times = Fields({"startTime": start, "endTime": end})
-    try:
-        latency = apis.milliseconds_between(times, "startTime", "endTime")
-        return apis.zoned_time(times, "startTime"), latency
-    except (RecordError, ValueError, OverflowError) as error:
+    except (RecordError, ValueError, TypeError, *_UNREADABLE) as error:
         raise _OtherError from error
 
 
-Shape = Callable[[bytes], Reading | None]
+def _times(rows: list[_Payload]) -> tuple[list[int | None], list[float | None]]:
+    """Return when the calls began, in microseconds since 1970, and the milliseconds that they took."""
+    starts, ends = [row.startTime for row in rows], [row.endTime for row in rows]
+    if {*map(type, starts), *map(type, ends)} == {float}:
+        first, last = np.array(starts, np.float64), np.array(ends, np.float64)
+        if first.min() > 0 and last.max() <= UNIX_MAX and (first <= last).all():
+            began = _micros(first)
+            return began.tolist(), ((_micros(last) - began) / 1000).tolist()
+    spans = [_span(row) for row in rows]
+    return [micros(moment) for moment, _ in spans], [latency for _, latency in spans]
+
+
+def _micros(seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Return positive Unix seconds in microseconds, rounded as `datetime.fromtimestamp` rounds them."""
+    fractions, whole = np.modf(seconds)
+    return whole.astype(np.int64) * 1_000_000 + np.rint(fractions * 1e6).astype(np.int64)
+
+
+def _span(row: _Payload) -> tuple[datetime | None, float | None]:
+    """Return when a call began, as the payload states it or as its response does, and the milliseconds it took."""
+    times = Fields({"startTime": row.startTime, "endTime": row.endTime})
+    try:
+        latency = apis.milliseconds_between(times, "startTime", "endTime")
+        started = apis.zoned_time(times, "startTime")
+    except (RecordError, ValueError, OverflowError) as error:
+        raise _OtherError from error
+    if started is None and row.response.created:
+        started = datetime.fromtimestamp(row.response.created, UTC)
+    return started, latency
+
+
+Shape = Callable[[Run], tuple[list[int], Served]]
+"""Returns which lines of a run have the shape, and what they say."""
 
 SHAPES: Final[dict[str, Shape]] = {LiteLLM.name: litellm}
 """Reader -> the shape of its most common lines."""

@@ -4,6 +4,8 @@ import copy
 import json
 import random
 import re
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.litellm_log import Writer
-from ingest.decoding import decode
+from ingest.decoding import Line, decode
+from ingest.entries import Origin
 from ingest.errors import RecordError
-from ingest.outcomes import TRIES, Ways
+from ingest.outcomes import TRIES, Ways, units
 from ingest.readers import registry, shapes
 from ingest.readers.reading import Reading
 from ingest.rows import UNFIT
+from ingest.served import Served
+from ingest.settings import Source
+from ingest.splitting import Run
 from ingest.withheld import sift
 
 FORMATS = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
@@ -37,9 +43,27 @@ def slowly(raw: bytes) -> Reading | None:
 
 def agree(raw: bytes) -> bool:
     """Check that the shape gives what the reader gives, or nothing; return whether it gave something."""
-    fast = shapes.litellm(raw)
-    assert fast is None or fast == slowly(raw)
-    return fast is not None
+    lines, fast = shapes.litellm(run_of([raw]))
+    if lines:
+        assert fast == served([slowly(raw)])
+    return lines == [0]
+
+
+def run_of(lines: Sequence[bytes], start: int = 0) -> Run:
+    """Return whole lines as they come from a file."""
+    return Run(
+        start, b"".join(line + b"\n" for line in lines), list(accumulate((len(x) + 1 for x in lines), initial=0))
+    )
+
+
+def served(readings: Sequence[Reading | None], offsets: Sequence[int] = (0,)) -> Served | None:
+    """Return what readers said by column, None where one of them refused its line, or found something else besides."""
+    if not all(reading and reading.interactions and not reading.feedback for reading in readings):
+        return None
+    found = [
+        (one, at) for reading, at in zip(readings, offsets, strict=True) if reading for one in reading.interactions
+    ]
+    return Served.of([one for one, _ in found], [at for _, at in found])
 
 
 def test_a_plain_call_has_the_shape() -> None:
@@ -146,13 +170,64 @@ def test_what_is_passed_over_is_looked_at_all_the_same(field: bytes) -> None:
     assert (slowly(line[:-1] + b"," + field + b"}") is None) == refused
 
 
+ODD_LINES = [
+    b"",
+    b"{}",
+    b"garbage",
+    json.dumps(PAYLOAD | {"cache_hit": True}).encode(),
+    json.dumps(PAYLOAD | {"model_parameters": {"system": "Be brief."}}).encode(),
+    json.dumps(PAYLOAD | {"messages": [{"role": "user", "content": "redacted-by-litellm"}]}).encode(),
+    json.dumps(PAYLOAD | {"x": "CUT"}).encode().replace(b"CUT", b"\xff"),
+]
+PLAIN_LINES = [
+    json.dumps(PAYLOAD).encode(),
+    json.dumps(PAYLOAD | {"end_user": 7, "startTime": "2026-10-01T10:00:00Z", "endTime": None}).encode(),
+    json.dumps(PAYLOAD | {"response": PAYLOAD["response"] | {"choices": PAYLOAD["response"]["choices"] * 3}}).encode(),
+    json.dumps(PAYLOAD | {"startTime": 1790000000.0000005, "endTime": 1790000000.9999995}).encode(),
+    json.dumps(PAYLOAD | {"messages": [{"role": "user", "content": "\u4f60\u597d"}]}, ensure_ascii=False).encode(),
+]
+
+
+@given(st.lists(st.sampled_from([*ODD_LINES, *PLAIN_LINES]), max_size=12), st.integers(0, 2**40))
+def test_odd_lines_among_others_are_left_out_and_change_none_of_them(lines: list[bytes], start: int) -> None:
+    run = run_of(lines, start)
+    fitting, fast = shapes.litellm(run)
+    assert fitting == [i for i, line in enumerate(lines) if line in PLAIN_LINES]
+    assert fast == served([slowly(lines[i]) for i in fitting], [run.offset(i) for i in fitting])
+
+
+@given(st.floats(1e-6, 253_402_300_799), st.floats(0, 1e6))
+def test_times_are_rounded_as_datetime_rounds_them(start: float, seconds: float) -> None:
+    agree(json.dumps(PAYLOAD | {"startTime": start, "endTime": start + seconds}).encode())
+
+
 def test_a_shape_is_tried_where_lines_before_had_its_reader_and_given_up_where_none_has_it() -> None:
-    ways, line = Ways("auto"), json.dumps(PAYLOAD).encode()
-    assert ways.shape(line) is None
+    line = json.dumps(PAYLOAD).encode()
+    origin, run = Origin(1, Source(name="a", path="a"), "f", "a", "h"), run_of([line])
+    ways = Ways("auto")
+    assert not ways.know_a_shape
+    assert ways.read(origin, run) is None
     ways.note(registry.get("litellm"))
-    name, reading = ways.shape(line) or ("", None)
-    assert (name, reading) == ("litellm@1", slowly(line))
-    assert [ways.shape(b"{}") for _ in range(TRIES)] == [None] * TRIES
-    assert ways.shape(line) is None
-    assert (Ways("litellm").shape(line) or ("",))[0] == "litellm@1"
-    assert Ways("openai_chat").shape(line) is None
+    block = ways.read(origin, run)
+    assert block is not None
+    assert (block.reader, block.lines, block.served) == ("litellm@1", [0], served([slowly(line)]))
+    assert [entry.outcome for entry in block.entries()] == [slowly(line)]
+    mixed = run_of([b"{}"] * (TRIES - 1) + [line] + [b"{}"] * (TRIES - 1))
+    assert ways.read(origin, mixed) is not None
+    assert ways.know_a_shape
+    assert ways.read(origin, run_of([b"{}"])) is None
+    assert not ways.know_a_shape
+    assert Ways("litellm").know_a_shape
+    assert not Ways("openai_chat").know_a_shape
+
+
+def test_lines_come_one_by_one_until_a_shape_is_known_and_then_as_many_as_there_is_room_for() -> None:
+    ways, lines = Ways("auto"), [json.dumps(PAYLOAD | {"id": str(i)}).encode() for i in range(6)]
+    run, found = run_of(lines, 100), []
+    for unit in units([run], ways, lambda: 2 * len(lines[0])):
+        found.append(1 if isinstance(unit, Line) else len(unit))
+        if sum(found) == 2:
+            ways.note(registry.get("litellm"))
+    assert found == [1, 1, 2, 2]
+    ends = [part.end for first in range(6) for part in [run.part(first, 1)]]
+    assert ends == [100 + bound for bound in run.bounds[1:]]
