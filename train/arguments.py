@@ -19,6 +19,7 @@ def training_arguments(config: RunConfig, *, on_cpu: bool, evaluates: bool, resu
         warmup_steps=config.warmup_ratio,
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
+        activation_checkpointing=config.gradient_checkpointing == "on",
         seed=config.seed,
         logging_steps=config.log_every,
         logging_first_step=True,

@@ -64,6 +64,14 @@ class RunConfig(BaseModel):
     """Pairs in one forward pass."""
     gradient_accumulation: Annotated[int, Field(ge=1)] = 4
     """Forward passes in one optimiser step."""
+    lora_rank: Annotated[int | None, Field(ge=1)] = None
+    """Train a LoRA adapter of this rank instead of all weights."""
+    lora_alpha: Annotated[float | None, Field(gt=0)] = None
+    """The adapter counts alpha / rank."""
+    lora_targets: str = "all-linear"
+    """Modules that get an adapter: all-linear, or names such as q_proj,v_proj."""
+    gradient_checkpointing: Switch = "off"
+    """on: activations are computed again in the backward pass instead of being kept."""
     max_length: Annotated[int | None, Field(ge=2)] = None
     """Most tokens of prompt and response together."""
     on_overlong: OnOverlong = "fail"
@@ -112,6 +120,9 @@ class RunConfig(BaseModel):
                 f"--{str(e['loc'][0]).replace('_', '-')} {e.get('input')!r}: {e['msg']}" for e in error.errors()
             )
             raise SettingsError(f"Wrong arguments: {problems}. `python -m train.dpo --help` lists them.") from error
+        if config.lora_rank is None and (needless := {"lora_alpha", "lora_targets"} & set(values)):
+            options = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(needless))
+            raise SettingsError(f"{options} would change nothing without --lora-rank. Leave it out.")
         off = (None, "none", "off")
         switches.refuse_no_effect(config.loss, {name for name in values if getattr(config, name) not in off})
         return config

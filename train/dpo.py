@@ -31,6 +31,8 @@ OPEN_DEFAULTS: Final = {
     "label_smoothing": "none",
     "margin_scale": "none",
     "ld_alpha": "none",
+    "lora_rank": "none",
+    "lora_alpha": "twice the rank",
 }
 """Option -> what its default is where that is not a constant."""
 

@@ -51,8 +51,11 @@ def load(folder: Path, device: torch.device, autocast: torch.dtype | None, *, sh
 
     Raises SettingsError when there is no model, TrainingError when its weights are incomplete or cannot be used.
     """
-    if not (folder / "config.json").is_file():
-        raise SettingsError(f"No model at {folder}: expected a folder with config.json, weights and a tokenizer.")
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        raise SettingsError(
+            f"No model at {folder}: expected a folder with config.json, weights and a tokenizer, "
+            "or with an adapter (adapter_config.json)."
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -70,6 +73,7 @@ def load(folder: Path, device: torch.device, autocast: torch.dtype | None, *, sh
     if absent:
         raise TrainingError(f"{folder} lacks {len(absent)} weights, such as {absent[0]}; they would be random numbers.")
     turn_off_dropout(model)
+    model.requires_grad_(True)  # with an adapter it is loaded frozen; `train.adapter` says what is trained
     model.to(device)
     check_head(model)
     return Policy(model, tokenizer, autocast, *(_sharing(model) if share_prompts else (NEVER, "")))

@@ -29,6 +29,7 @@ from ingest.errors import SettingsError
 from train import checkpoint as checkpoints
 from train import model as policies
 from train import processes
+from train.adapter import train_adapter
 from train.arguments import training_arguments
 from train.collate import Collator
 from train.config import RunConfig
@@ -95,6 +96,8 @@ def _run(
         fingerprint = policies.fingerprint(policy)
         inputs = _inputs(config, fingerprint, device)
         checkpoint = _start_folder(config, preflight, inputs, stack, goes_on=goes_on)
+        # After the fingerprint: the reference of a new adapter is the model itself, whose cached values serve.
+        train_adapter(policy.model, config.model, config.lora_rank, config.lora_alpha, config.lora_targets)
         shard(policy.model)
         reference = _fill_reference(config, policy, pairs, fingerprint, progress)
         trainer = _trainer(config, policy, pairs, progress, checkpoint)
