@@ -23,6 +23,8 @@ from ingest.settings import Settings
 
 BATCH: Final = 20_000
 """Pairs that are read and written at a time."""
+CACHE_KIB: Final = 256 * 1024
+"""Of SQLite while it loads: the index of a million pairs' slots, whose order is random."""
 ENOUGH_TO_ANALYZE: Final = 10_000
 """So many new pairs make PostgreSQL's statistics of the queue wrong."""
 
@@ -61,6 +63,8 @@ def load(store: Store, file: Path, *, k: int) -> Loaded:
     _check(file)
     with duckdb.connect() as duck, store.writing() as connection:
         lock(connection, QUEUE_LOCK)
+        if sqlite := connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(f"PRAGMA cache_size = -{CACHE_KIB}")
         duck.register("known", _known(connection))
         pairs, moved = _compare(duck, file)
         if moved:  # first, as app.leases takes its locks: annotators before slots
@@ -70,7 +74,9 @@ def load(store: Store, file: Path, *, k: int) -> Loaded:
         slots = sum(_add_slots(connection, number) for number in range(k))
         if new or slots:
             forget_places(connection)
-        if new >= ENOUGH_TO_ANALYZE and connection.dialect.name == "postgresql":
+        if sqlite:
+            connection.exec_driver_sql("PRAGMA cache_size = -2000")  # SQLite's own
+        elif new >= ENOUGH_TO_ANALYZE:
             connection.exec_driver_sql("ANALYZE pair, slot")
     return Loaded(pairs=pairs, new=new, moved=len(moved), slots=slots)
 
@@ -121,11 +127,14 @@ def _compare(duck: duckdb.DuckDBPyConnection, file: Path) -> tuple[int, list[tup
 
 
 def _new(duck: duckdb.DuckDBPyConnection) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield the pairs that the store lacks, with conversations as JSON text."""
+    """Yield the pairs that the store lacks, with conversations as JSON text.
+
+    In the order of their keys: so the table and both keys made of it grow at their ends.
+    """
     as_stored = (
         f"to_json({name})::VARCHAR" if pa.types.is_list(CANDIDATE.field(name).type) else name for name in COLUMNS
     )
-    query = f"SELECT {', '.join(as_stored)} FROM arriving ANTI JOIN known USING (pair_id)"
+    query = f"SELECT {', '.join(as_stored)} FROM arriving ANTI JOIN known USING (pair_id) ORDER BY pair_id"
     for batch in duck.sql(query).to_arrow_reader(BATCH):
         yield list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
 

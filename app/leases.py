@@ -18,7 +18,7 @@ An annotator who judged 200,000 pairs must not pass them all again to find the n
 nothing that is open before it is for them. What opens there later is marked `returned` and looked for by itself; new
 pairs and priorities forget all places (`forget_places`).
 
-Every function works inside the caller's write transaction, and takes locks in this order: annotator, events, slots.
+Every function works inside the caller's write transaction, and takes locks in this order: annotator, slots, events.
 Times are UTC microseconds.
 """
 

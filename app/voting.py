@@ -16,14 +16,12 @@ import sqlalchemy as sa
 from app import leases
 from app.store import (
     ANNOTATOR,
-    EVENT_LOCK,
     PAIR,
     Event,
     Store,
     append,
     judged,
     last_verdict,
-    lock,
 )
 from app.store import find as find_event
 from ingest.errors import StoreError
@@ -113,7 +111,6 @@ class Desk:
         k, most = self.labels.annotators_per_pair, self.labels.annotators_on_disagreement
         with self.store.writing() as connection:
             leases.sit_down(connection, self.annotator)
-            lock(connection, EVENT_LOCK)
             if (sent := find_event(connection, showing.event_id)) and sent.verdict == verdict:
                 return sent
             if connection.execute(sa.select(judged(self.annotator, showing.pair_id))).scalar_one():
@@ -136,7 +133,6 @@ class Desk:
         """
         with self.store.writing() as connection:
             leases.sit_down(connection, self.annotator)
-            lock(connection, EVENT_LOCK)
             verdict = last_verdict(connection, self.annotator)
             if verdict is None or verdict.event_id != event_id:
                 raise StoreError("That verdict is not your last one any more. Nothing was taken back.")
