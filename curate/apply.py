@@ -7,17 +7,28 @@ duplicates are looked for last, among what will be published: what bridges two s
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import duckdb
 
-from curate import balance, clusters, contradictions, exact_duplicates, near_duplicate_triples, scripts, split
+from curate import (
+    balance,
+    clusters,
+    contradictions,
+    decontaminate,
+    exact_duplicates,
+    near_duplicate_triples,
+    scripts,
+    split,
+)
 from curate.recipe import Recipe
 from curate.rules import Reason, Rule, Value
 from curate.statements import statement
 from ingest.errors import ContractError, RuleError
 
 SET_REASONS: Final = (
+    decontaminate.OVERLAP,
     exact_duplicates.DUPLICATE,
     contradictions.MINORITY,
     contradictions.TIED,
@@ -26,13 +37,16 @@ SET_REASONS: Final = (
     balance.OVER_CAP,
     balance.BALANCED_OUT,
 )
-"""Reasons that compare triples with each other; counted after the row rules, in this order."""
+"""Reasons that compare triples with each other, or with other files; counted after the row rules, in this order."""
 
 
-def apply(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], recipe: Recipe) -> tuple[Reason, ...]:
+def apply(
+    connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], recipe: Recipe, root: Path = Path()
+) -> tuple[Reason, ...]:
     """Judge every triple and give each group of prompts its split; return the reasons in the order in which they count.
 
-    `rules` are the recipe's, resolved. Table known_splits, where there is one, says what earlier snapshots published.
+    `rules` are the recipe's, resolved; its evaluation sets are read from `root`. Table known_splits, where there is
+    one, says what earlier snapshots published.
 
     Raises ContractError for triples that no rule could judge, RuleError when a rule gives NULL or drops everything.
     """
@@ -44,6 +58,7 @@ def apply(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], recipe: 
     reasons: tuple[Reason, ...] = (*rules, *SET_REASONS)
     _open_ledger(connection, reasons)
     _run_rules(connection, rules, total)
+    decontaminate.find(connection, recipe.decontamination, root)
     connection.execute("""
         CREATE TEMP TABLE pairs AS
         SELECT triple_id, prompt_hash, chosen_hash, rejected_hash, strength, last_time, coalesce(n_agree, 1) AS votes

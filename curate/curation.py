@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import duckdb
 
-from curate import balance, candidates, expectations, report, snapshot, split
+from curate import balance, candidates, decontaminate, expectations, report, snapshot, split
 from curate.apply import apply
 from curate.counts import Counts, count
 from curate.recipe import Recipe
@@ -78,7 +78,7 @@ def _curate(
     versions = open_lake(connection, Lake(settings.lake))
     progress("judge")
     split.remember(connection, settings.curated, recipe.split)
-    reasons = apply(connection, rules, recipe)
+    reasons = apply(connection, rules, recipe, settings.root)
     balanced = balance.balance(connection, recipe.balance)
     connection.execute(statement("kept.sql"))
     progress("candidates")
@@ -88,11 +88,12 @@ def _curate(
     progress("write")
     snapshot.write_curated(connection, folder)
     snapshot.write_dropped(connection, folder)
+    snapshot.write_table(decontaminate.found(connection), decontaminate.CONTAMINATED, folder / decontaminate.FILE)
     snapshot.write_table(candidates.read(connection), CANDIDATE, folder / "candidates.parquet")
     progress("gate")
     counts = count(connection)
     findings = expectations.check(connection, folder, counts.triples, recipe)
-    resolved = _resolved(recipe, rules, reasons)
+    resolved = _resolved(recipe, rules, reasons) | {"evaluation_sets": decontaminate.sets(connection)}
     digest = snapshot.content_hash(connection, folder, resolved)
     done = Curation(
         folder=settings.curated / digest[:12], published=False, counts=counts, offer=offer, balanced=balanced

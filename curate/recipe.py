@@ -81,6 +81,38 @@ class Balance(_Strict):
         return self
 
 
+class EvaluationSet(_Strict):
+    """A file of what a model is evaluated on."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """As findings name it."""
+    path: str
+    """Parquet, JSON lines, CSV, TSV or text, also .gz; relative to the folder of winnow.toml."""
+    fields: tuple[str, ...] = ()
+    """Columns of text or lists of text; else the first of `curate.evaluation_sets.FIELDS` that there is."""
+    header: bool = True
+    """Of a CSV file: its first line names the columns; else they are column0, column1, ..."""
+
+
+class Decontamination(_Strict):
+    """What must not be trained on."""
+
+    sets: tuple[EvaluationSet, ...] = ()
+    ngram: Annotated[int, Field(ge=3, le=64)] = 8
+    """Words in a row that a text and an item must share to count."""
+    coverage: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of an item's words in such runs above which a triple is dropped; at 0 one run is enough."""
+    reworded: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Jaccard similarity of the word triples of question and item from which it is the item, reworded."""
+
+    @model_validator(mode="after")
+    def _names_each_set_once(self) -> Self:
+        names = [one.name for one in self.sets]
+        if len(set(names)) != len(names):
+            raise ValueError("two evaluation sets have one name")
+        return self
+
+
 class Gate(_Strict):
     """What a data set must be like to be published."""
 
@@ -109,6 +141,7 @@ class Recipe(_Strict):
     params: Mapping[str, Mapping[str, Value]] = {}
     """Rule -> parameter -> value that replaces the default of curate/rules.py."""
     near_duplicates: NearDuplicates = NearDuplicates()
+    decontamination: Decontamination = Decontamination()
     split: Split = Split()
     balance: Balance = Balance()
     gate: Gate = Gate()

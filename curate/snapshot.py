@@ -1,8 +1,9 @@
 """A published data set: immutable files in a folder named after their content.
 
 Writes <curated>/<snapshot>/ with curated.parquet (`ingest.schema.CURATED`, by triple_id), dropped.parquet
-(`ingest.schema.DROPPED`), candidates.parquet (`ingest.schema.CANDIDATE`), report.html and manifest.json, and moves the
-relative link <curated>/latest to it; part of `python -m curate run`.
+(`ingest.schema.DROPPED`), decontaminated.parquet (`curate.decontaminate`), candidates.parquet
+(`ingest.schema.CANDIDATE`), report.html and manifest.json, and moves the relative link <curated>/latest to it; part of
+`python -m curate run`.
 
 A snapshot's name is the start of a hash of its logical content: rows, recipe and rules, whatever wrote the files. The
 same input, recipe and versions give the same bytes. Everything is written into a hidden folder beside its place and
@@ -32,7 +33,7 @@ from ingest.schema import CURATED, DROPPED, SCHEMA_VERSION, canonical_json
 
 GROUP_ROWS: Final = 4096
 """Rows of a row group, all but the last: fixed, because the bytes must not depend on how a query cuts its result."""
-TABLES: Final = ("curated.parquet", "dropped.parquet", "candidates.parquet")
+TABLES: Final = ("curated.parquet", "dropped.parquet", "decontaminated.parquet", "candidates.parquet")
 PACKAGES: Final = ("winnow", "duckdb", "pyarrow", "great-expectations", "altair", "vl-convert-python")
 STAGING: Final = ".staging-"
 

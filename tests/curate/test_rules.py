@@ -8,11 +8,12 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from curate import balance, balance_rows
+from curate import balance, balance_rows, decontaminate, ngrams, rewordings
 from curate.apply import SET_REASONS
 from curate.minhash import VERSION
 from curate.recipe import Recipe
@@ -141,6 +142,7 @@ HASHES = {
     "mojibake@v1": "fea3e140fee99962",
     "role_marker@v1": "34c11bd88fc8a58e",
     "length_ratio@v1": "4d700b666d7e06ae",
+    "evaluation_overlap@v1": "e4086cf49939d8a3",
     "exact_duplicate@v1": "d3ede0275d325b67",
     "near_duplicate@v2": "e4a92b3140f8259e",
     "over_cap@v1": "c367e0681a4b356b",
@@ -210,14 +212,16 @@ def code(name: str) -> str:
     return " ".join(re.sub(r"--.*", "", statement(name)).split())
 
 
-def python(function: Callable[..., object]) -> str:
-    """Return a function without its comments."""
-    return ast.unparse(ast.parse(inspect.getsource(function)))
+def python(written: Callable[..., object] | ModuleType) -> str:
+    """Return a function or a module without its comments."""
+    return ast.unparse(ast.parse(inspect.getsource(written)))
 
 
 def test_a_changed_rule_has_a_new_version() -> None:
     made_of = {rule.id: [rule.drop_if, dict(rule.params), code("features.sql"), code("signs.sql")] for rule in RULES}
-    duplicate, minority, tied, bridge, near, capped, balanced = SET_REASONS
+    overlap, duplicate, minority, tied, bridge, near, capped, balanced = SET_REASONS
+    finding = ("decontaminate.sql", "contaminated.sql", "contaminated_ledger.sql")
+    made_of[overlap.id] = [*map(code, finding), str(VERSION), python(decontaminate), python(rewordings), python(ngrams)]
     made_of[duplicate.id] = [code("exact_duplicates.sql")]
     alike = ("near_duplicate_triples.sql", "near_duplicate_round.sql", "questions.sql")
     made_of[near.id] = [*map(code, alike), str(VERSION)]
