@@ -18,7 +18,14 @@ from ingest.schema import CANDIDATE, CURATED, DROPPED
 
 from .conftest import Workspace, make_interaction, make_triple, make_workspace, varied
 
-FILES = ["candidates.parquet", "curated.parquet", "dropped.parquet", "manifest.json", "report.html"]
+FILES = [
+    "candidates.parquet",
+    "curated.parquet",
+    "decontaminated.parquet",
+    "dropped.parquet",
+    "manifest.json",
+    "report.html",
+]
 TRIPLES = [
     *varied(60),
     make_triple("Sixty-first?", chosen=" "),
