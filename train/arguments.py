@@ -18,6 +18,10 @@ def training_arguments(config: RunConfig, *, on_cpu: bool, evaluates: bool, resu
         lr_scheduler_type=config.schedule,
         warmup_steps=config.warmup_ratio,
         weight_decay=config.weight_decay,
+        adam_beta1=config.adam_beta1,
+        adam_beta2=config.adam_beta2,
+        adam_epsilon=config.adam_epsilon,
+        dataloader_num_workers=config.dataloader_num_workers,
         max_grad_norm=config.max_grad_norm,
         activation_checkpointing=config.gradient_checkpointing == "on",
         seed=config.seed,
@@ -27,7 +31,7 @@ def training_arguments(config: RunConfig, *, on_cpu: bool, evaluates: bool, resu
         eval_strategy="epoch" if evaluates else "no",
         eval_on_start=evaluates and not resumes,
         save_strategy="no",  # `train.resumable` says when
-        report_to="none",
+        report_to="none",  # `train.reporting` has the callbacks
         disable_tqdm=True,
         remove_unused_columns=False,
         use_cpu=on_cpu,

@@ -21,9 +21,10 @@ Device = Literal["auto", "cpu", "cuda"]
 Schedule = Literal["linear", "cosine", "constant"]
 Column = Literal["none", "column"]
 Switch = Literal["off", "on"]
+ReportTo = Literal["none", "tensorboard", "wandb"]
 Sharing = Literal["auto", "off"]
 
-NOT_RESULTS: Final = frozenset({"output", "reference_cache", "checkpoint_every"})
+NOT_RESULTS: Final = frozenset({"output", "reference_cache", "checkpoint_every", "report_to", "dataloader_num_workers"})
 """Options that say where and when a run writes, not what comes out."""
 
 
@@ -106,6 +107,16 @@ class RunConfig(BaseModel):
     """Optimiser steps between two lines of metrics.jsonl."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
     """Optimiser steps between two checkpoints, from which --resume goes on."""
+    report_to: ReportTo = "none"
+    """Where metrics go besides metrics.jsonl; nothing leaves this machine by default."""
+    adam_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """AdamW's decay of the mean of gradients."""
+    adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """AdamW's decay of the mean of squared gradients."""
+    adam_epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    """AdamW's smallest denominator."""
+    dataloader_num_workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that lay out batches beside the training process."""
 
     @classmethod
     def checked(cls, values: dict[str, object]) -> Self:

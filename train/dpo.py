@@ -21,6 +21,12 @@ from train.config import RunConfig
 
 FIRST: Final = os.environ.get("RANK", "0") == "0"
 """Whether this is the first of the processes that torchrun started, or the only one."""
+MATTERS_FIRST: Final = frozenset(
+    {"data", "model", "output", "loss", "beta", "learning_rate", "epochs", "batch_size", "gradient_accumulation"}
+    | {"lora_rank", "gradient_checkpointing", "max_length", "on_overlong", "seed", "device", "dtype", "validation"}
+    | {"checkpoint_every", "report_to"}
+)
+"""Options that --help shows first, with --resume."""
 OPEN_DEFAULTS: Final = {
     "data": "required",
     "model": "train.model of winnow.toml",
@@ -76,20 +82,21 @@ def parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
+    first, more = made.add_argument_group("what matters first"), made.add_argument_group("more")
     for name, field in RunConfig.model_fields.items():
         default = OPEN_DEFAULTS.get(name, field.default)
-        made.add_argument(
+        (first if name in MATTERS_FIRST else more).add_argument(
             f"--{name.replace('_', '-')}",
             metavar=_metavar(field.annotation),
             help=f"{field.description} [{default}]".replace("%", "%%"),
         )
-    made.add_argument(
+    first.add_argument(
         "--resume",
         action="store_true",
         help="Go on with the unfinished run of the same options; with --output, of that folder, whose options are then "
         "the defaults. Without such a run, start one. [off]",
     )
-    made.add_argument("--config", type=Path, metavar="PATH", help="Settings file. [$WINNOW_CONFIG, else ./winnow.toml]")
+    more.add_argument("--config", type=Path, metavar="PATH", help="Settings file. [$WINNOW_CONFIG, else ./winnow.toml]")
     return made
 
 

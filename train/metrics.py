@@ -103,8 +103,12 @@ class HeldOut:
     """95 % bootstrap interval of `accuracy`; whole prompts are drawn, since pairs of one prompt are alike."""
     loss: float
     """Mean -log sigmoid(margin)."""
+    loss_interval: tuple[float, float]
+    """The same interval of `loss`."""
     margin: float
     """Mean margin."""
+    margin_interval: tuple[float, float]
+    """The same interval of `margin`."""
     ranking_accuracy: float
     """Share of pairs with log pi(chosen) > log pi(rejected), ties 1/2: what the policy itself finds likelier."""
     reference_ranking_accuracy: float
@@ -119,7 +123,9 @@ def held_out(read_out: ReadOut, beta: float, prompts: Sequence[bytes], seed: int
         accuracy=float(right.mean()),
         accuracy_interval=bootstrap_interval(right, prompts, seed),
         loss=float(losses(margins).mean()),
+        loss_interval=bootstrap_interval(losses(margins), prompts, seed),
         margin=float(margins.mean()),
+        margin_interval=bootstrap_interval(margins, prompts, seed),
         ranking_accuracy=float(preferences(read_out.chosen - read_out.rejected).mean()),
         reference_ranking_accuracy=float(preferences(read_out.reference_chosen - read_out.reference_rejected).mean()),
     )

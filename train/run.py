@@ -31,10 +31,11 @@ from train import model as policies
 from train import processes
 from train.adapter import train_adapter
 from train.arguments import training_arguments
+from train.card import write_card
 from train.collate import Collator
 from train.config import RunConfig
 from train.curve import draw_curve
-from train.dataset import PairDataset
+from train.dataset import SPLITS, PairDataset
 from train.folders import private_folder
 from train.inputs import read_pairs
 from train.model import Policy
@@ -52,6 +53,7 @@ from train.progress import (
     write_status,
 )
 from train.reference import ReferenceCache, ReferenceResult
+from train.reporting import refuse_not_installed, reporters
 from train.resumable import CheckpointEvery
 from train.resume import held, refuse_other_inputs
 from train.scores import score_table, write_scores
@@ -85,6 +87,7 @@ def _run(
     goes_on = resumes and (config.output / "run.json").exists()
     if not goes_on:
         _refuse_folder_in_use(config.output)
+    refuse_not_installed(config.report_to)
     transformers.set_seed(config.seed)
     transformers.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
@@ -115,6 +118,8 @@ def _run(
         write_scores(config.output / "scores.parquet", score_table(pairs, every_row, config.beta, step))
         draw_curve(config.output / "metrics.jsonl", config.output)
         print_held_out(before, after, {split: len(pairs.rows_of(split)) for split in after})
+        rows = {split: len(pairs.rows_of(split)) for split in SPLITS}
+        write_card(config.output / "model", config, inputs, rows, (before, after))
         found = {"inputs": inputs, "reference": asdict(reference), "step_zero": asdict(step_zero)}
         write_manifest(config, {"summary": summary, **found, "before": before, "after": after})
         _say(config, "finished", step)
@@ -219,6 +224,8 @@ def _trainer(
     trainer.metrics_file = config.output / "metrics.jsonl"
     trainer.add_callback(CheckpointEvery(trainer, config.checkpoint_every))
     if processes.is_first():
+        for reporter in reporters(config.report_to, config.output):
+            trainer.add_callback(reporter)
         trainer.add_callback(MetricsFile(trainer.metrics_file))
         trainer.add_callback(StatusFile(config.output / "status.json"))
         trainer.add_callback(TrainingBar(progress))

@@ -21,7 +21,7 @@ from train.config import Order
 from train.dataset import Pair, PairDataset
 from train.logprobs import response_values, row_logps, sequence_logps
 from train.losses import Terms
-from train.metrics import ReadOut, training_log
+from train.metrics import ReadOut, bootstrap_interval, preferences, training_log
 from train.model import Policy
 from train.objective import Objective
 from train.resumable import ResumableTrainer
@@ -143,6 +143,11 @@ class DPOTrainer(ResumableTrainer):
         refuse_not_finite(vars(read_out), f"among the log-probabilities of validation at step {self.state.global_step}")
         loss, _ = self.objective.of_rows(self.pairs, rows, read_out)
         metrics = {"loss": float(loss.mean()), **training_log(read_out, self.objective.beta)}
+        right = preferences(read_out.margins(self.objective.beta))
+        prompts = [self.pairs.prompt_key(row) for row in rows]
+        for name, values in (("loss", loss), ("rewards/accuracies", right)):
+            low, high = bootstrap_interval(values, prompts, self.args.seed)
+            metrics |= {f"{name}_low": low, f"{name}_high": high}
         logged = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         self.log(dict(logged))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, logged)

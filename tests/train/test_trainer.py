@@ -88,8 +88,10 @@ def test_evaluation_is_the_same_whatever_the_batch_size(fresh: Policy, curated: 
 
     assert set(found[0]) == {
         "eval_loss", "eval_rewards/chosen", "eval_rewards/rejected", "eval_rewards/margins", "eval_rewards/accuracies",
-        "eval_logps/chosen", "eval_logps/rejected",
+        "eval_logps/chosen", "eval_logps/rejected", "eval_loss_low", "eval_loss_high", "eval_rewards/accuracies_low",
+        "eval_rewards/accuracies_high",
     }  # fmt: skip
+    assert found[0]["eval_loss_low"] <= found[0]["eval_loss"] <= found[0]["eval_loss_high"]
     assert found[0] == pytest.approx(found[1], abs=1e-5)
     assert found[0] == pytest.approx(found[2], abs=1e-5)
     assert found[0]["eval_rewards/margins"] != 0
