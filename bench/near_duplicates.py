@@ -20,7 +20,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import numpy as np
 import polars as pl
 from rich.console import Console
@@ -96,9 +95,7 @@ def similarity(left: Words, right: Words) -> float:
 def winnow(folder: Path) -> None:
     """Our arm: labels and verified edges."""
     texts = pl.read_parquet(folder / "texts.parquet")["text"]
-    connection = duckdb.connect()
-    found = group(connection, minhash.sketch(texts), texts.gather, THRESHOLD)
-    connection.close()
+    found = group(minhash.sketch(texts), texts.gather, THRESHOLD)
     pl.DataFrame({"label": found.label}).write_parquet(folder / "winnow.parquet")
     pl.DataFrame({"low": found.edges.low, "high": found.edges.high}).write_parquet(folder / "edges.parquet")
 
@@ -164,11 +161,9 @@ def _skewed(folder: Path) -> None:
     """Time 8,000 variants of one template among 30,000 texts: pairs looked at must stay few."""
     others = pl.read_parquet(folder / "texts.parquet")["text"].head(22_000)
     texts = pl.concat([others, pl.Series("text", list(_variants(8_000)))])
-    connection = duckdb.connect()
     started, cpu = time.perf_counter(), time.process_time()
-    found = group(connection, minhash.sketch(texts), texts.gather, THRESHOLD)
+    found = group(minhash.sketch(texts), texts.gather, THRESHOLD)
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
-    connection.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"skewed: {len(texts):,} texts, 8,000 of one template: {wall:.1f} s, {cpu:.1f} CPU s, "

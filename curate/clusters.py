@@ -33,7 +33,7 @@ def find(connection: duckdb.DuckDBPyConnection, threshold: float) -> Groups:
     """
     connection.execute(statement("questions.sql"))
     texts = Texts(connection, TEXTS)
-    groups = near_duplicates.group(connection, texts.sketches(), texts.fetch, threshold)
+    groups = near_duplicates.group(texts.sketches(), texts.fetch, threshold)
     labels = pa.table({"nr": np.arange(len(groups.label)), "question": groups.label})
     connection.register("labels", labels)
     connection.execute("""

@@ -24,7 +24,7 @@ from curate.texts import Texts
 
 NEAR: Final = Reason(
     name="near_duplicate",
-    version=2,
+    version=3,
     reason="Another triple has almost the same question, chosen and rejected text, and stays in its place.",
 )
 SIDES: Final = ("question", "chosen", "rejected")
@@ -34,7 +34,7 @@ def find(connection: duckdb.DuckDBPyConnection, threshold: float) -> None:
     """Enter every near duplicate but the best into the ledger; the detail names the survivor and how alike they are."""
     connection.execute(statement("near_duplicate_triples.sql"))
     responses = Texts(connection, "response_texts")
-    groups = near_duplicates.group(connection, responses.sketches(), responses.fetch, threshold)
+    groups = near_duplicates.group(responses.sketches(), responses.fetch, threshold)
     connection.register("labels", pa.table({"nr": np.arange(len(groups.label)), "label": groups.label}))
     connection.execute("""
         CREATE TEMP TABLE alike AS

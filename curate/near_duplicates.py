@@ -10,23 +10,22 @@ Takes sketches (`curate.minhash`) and gives pairs with their exact Jaccard simil
    none is left: two templates that are nearly alike have thousands of such pairs, and a round for each would take days.
 
 So every edge is verified, and no pair of candidates that is at least as similar as the threshold lies in two groups.
-The joins are plain SQL over a table of band keys (no lists, no lambdas, no hash()), which any engine runs alike.
+Who shares a band key is found by sorting: 32 bits of key and 32 of number are one integer, and sorting these is a
+hundred times as fast as a window in SQL that says the same (tests/curate/test_near_duplicates.py holds the two equal).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import duckdb
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from curate.minhash import BANDS, Sketches, similarity
-from curate.shingles import U64, shingles
+from curate.shingles import U32, U64, shingles
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -40,18 +39,12 @@ TEXTS: Final = 20_000
 BYTES: Final = 1 << 27
 """Of the texts of pairs, whose shingle sets are held at a time; they take up to ten times as much."""
 
+PAIRS: Final = 1 << 24
+"""Pairs of several bands that are held at a time, about, before those that stand twice are dropped."""
+
 HASH_BITS: Final = 48
 """Bits of a shingle's hash that are compared: different shingles of two texts of 500 meet once in 10^9 pairs."""
 _HASH: Final = np.uint64((1 << HASH_BITS) - 1)
-
-_BAND: Final = """
-SELECT first, previous, id
-FROM (SELECT id,
-             min(id) OVER (PARTITION BY {band}) AS first,
-             lag(id) OVER (PARTITION BY {band} ORDER BY id) AS previous
-      FROM bands) AS placed
-WHERE first <> id
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +75,16 @@ class Groups:
     """Pairs whose exact similarity was computed."""
 
 
-def group(connection: duckdb.DuckDBPyConnection, sketches: Sketches, fetch: Fetch, threshold: float) -> Groups:
+def group(sketches: Sketches, fetch: Fetch, threshold: float) -> Groups:
     """Return the groups of near duplicates among n texts.
 
     `fetch` gives the texts whose numbers it is given, and is asked only for those that need the exact check.
     `threshold` is a Jaccard similarity in (0, 1].
     """
-    found = candidates(connection, sketches)
+    found = candidates(sketches)
     likely = found.take(found.jaccard >= threshold - SLACK)
     parts: list[Pairs] = []
-    label = np.arange(len(sketches.keys), dtype=np.int64)
+    label = np.arange(len(sketches.bytes), dtype=np.int64)
     verified, breadth = 0, 1
     while len(likely.low):
         tries = _forest(likely, label, breadth)
@@ -105,22 +98,31 @@ def group(connection: duckdb.DuckDBPyConnection, sketches: Sketches, fetch: Fetc
     return Groups(label, _concat(parts), len(found.low), verified)
 
 
-def candidates(connection: duckdb.DuckDBPyConnection, sketches: Sketches) -> Pairs:
+def candidates(sketches: Sketches) -> Pairs:
     """Return the pairs to look at, each once, with their estimated similarity."""
-    numbers = np.flatnonzero(~sketches.empty)
-    columns = {f"b{band}": pa.array(sketches.keys[numbers, band]) for band in range(BANDS)}
-    connection.register("sketches", pa.table({"id": pa.array(numbers, pa.int64()), **columns}))
-    connection.execute("CREATE TEMP TABLE bands AS FROM sketches")
-    connection.unregister("sketches")
-    size = max(1, len(sketches.keys))
-    known = np.zeros(0, np.int64)
+    numbers = np.flatnonzero(~sketches.empty).astype(np.uint64)
+    size, keys = max(1, len(sketches.bytes)), sketches.keys
+    known, waiting, count = np.zeros(0, np.int64), [np.zeros(0, np.int64)], 0
     for band in range(BANDS):
-        rows = connection.sql(_BAND.format(band=f"b{band}")).to_arrow_table()
-        first, previous, number = (rows[name].to_numpy() for name in ("first", "previous", "id"))
-        known = _distinct(np.concatenate([known, first * size + number, previous * size + number]))
-    connection.execute("DROP TABLE bands")
+        waiting.append(_sharing(keys[numbers, band], numbers, size))
+        count += len(waiting[-1])
+        if count > PAIRS or band == BANDS - 1:
+            known, waiting, count = _distinct(np.concatenate([known, *waiting])), [], 0
     low, high = known // size, known % size
     return Pairs(low, high, _estimates(sketches, low, high))
+
+
+def _sharing(keys: U32, numbers: U64, size: int) -> I64:
+    """Return the pairs of one band as low * size + high: each text with the first of its key and the one before it."""
+    placed = (keys.astype(np.uint64) << np.uint64(32)) | numbers
+    placed.sort()
+    same = np.flatnonzero((placed[1:] >> np.uint64(32)) == (placed[:-1] >> np.uint64(32)))
+    text = (placed & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    # A run of neighbours with one key begins where the place before it is not among `same`.
+    begins = np.ones(len(same), np.bool_)
+    begins[1:] = same[1:] != same[:-1] + 1
+    first = same[begins][np.cumsum(begins) - 1] if len(same) else same
+    return np.concatenate([text[same] * size + text[same + 1], text[first] * size + text[same + 1]])
 
 
 def jaccard(pairs: Pairs, fetch: Fetch) -> F64:

@@ -18,17 +18,20 @@ from typing import Final
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 U64 = NDArray[np.uint64]
+U32 = NDArray[np.uint32]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
+Bits = NDArray[np.bool_]
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised whenever the same text gives other hashes."""
 WORDS: Final = 3
 """Words of a shingle."""
-BLOCK_TEXTS: Final = 256
+BLOCK_TEXTS: Final = 128
 """Texts hashed at a time: few enough that their arrays stay in a core's cache."""
 LONG_WORD: Final = 256
 """Bytes from which a word is hashed by itself, so that one endless word costs no pass over all words."""
@@ -37,9 +40,12 @@ _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND: Final = np.uint64(0x94D049BB133111EB)
 _NONE: Final = np.uint64(0)
-_NONES: Final = np.zeros(WORDS - 1, np.uint64)
 _PADDING: Final = 16
 """Zero bytes behind a block, so that eight bytes can be read at the start of its last word."""
+_WORD: Final = bytes(
+    byte if byte >= 128 else ord(chr(byte).lower()) if chr(byte).isalnum() else 0 for byte in range(256)
+)
+"""Byte -> itself in lower case, or 0 where it is no part of a word."""
 _LOW_BYTES: Final = np.array([(1 << (8 * n)) - 1 for n in range(9)], dtype=np.uint64)
 
 
@@ -54,7 +60,7 @@ class Shingles:
 
 
 def normalised(texts: pl.Series) -> pl.Series:
-    """Return the texts in Unicode form NFKC and lower case, where they hold more than ASCII; `_block` does ASCII."""
+    """Return the texts in Unicode form NFKC and lower case, where they hold more than ASCII; `_WORD` does ASCII."""
     plain = texts.str.len_bytes() == texts.str.len_chars()
     if plain.all():
         return texts
@@ -64,13 +70,14 @@ def normalised(texts: pl.Series) -> pl.Series:
 def shingles(texts: pl.Series) -> Shingles:
     """Return the shingles of `texts`, which may not be null."""
     array = normalised(texts).rechunk().to_arrow().cast(pa.large_string())
+    # A zero byte behind each text, so that no word crosses a border.
+    array = pc.binary_join_element_wise(array, pa.scalar("", pa.large_string()), pa.scalar("\0", pa.large_string()))
     _, offset_buffer, data = array.buffers()
-    offsets = np.frombuffer(offset_buffer, np.int64)[array.offset : array.offset + len(array) + 1]
-    raw = np.frombuffer(data, np.uint8) if data else np.zeros(0, np.uint8)
+    offsets = np.frombuffer(offset_buffer, np.int64)[: len(array) + 1]
     parts, counts = [], []
     for first in range(0, len(array), BLOCK_TEXTS):
         block = offsets[first : first + BLOCK_TEXTS + 1]
-        hashes, sizes = _block(raw[block[0] : block[-1]], block - block[0])
+        hashes, sizes = _block(data.slice(block[0], block[-1] - block[0]).to_pybytes(), block - block[0])
         parts.append(hashes)
         counts.append(sizes)
     sizes = np.concatenate(counts) if counts else np.zeros(0, np.int64)
@@ -90,53 +97,53 @@ def mixed(values: U64) -> U64:
     return values
 
 
-def _block(raw: U8, offsets: I64) -> tuple[U64, I64]:
-    """Return the shingles of a block of texts, and how many each text has."""
-    padded = np.zeros(len(raw) + _PADDING, np.uint8)
-    padded[: len(raw)] = raw
-    padded[: len(raw)] |= _within(raw, b"A", 26).view(np.uint8) << 5  # lower case
-    starts, ends = _words(padded[: len(raw)], offsets)
+def _block(said: bytes, offsets: I64) -> tuple[U64, I64]:
+    """Return the shingles of a block of texts, each with a zero byte behind it, and how many each text has."""
+    padded = np.frombuffer(said.translate(_WORD) + bytes(_PADDING), np.uint8)
+    starts, ends = _words(padded[: len(said)])
     words = _word_hashes(padded, starts, ends)
     bounds = np.searchsorted(starts, offsets)
     per_text = np.diff(bounds)
-    firsts = bounds[:-1]
-    second, third = (np.concatenate([words, _NONES])[place : place + len(words)] for place in (1, 2))
-    second[firsts[per_text == 1]] = _NONE
-    third[firsts[(per_text == 1) | (per_text == 2)]] = _NONE
-    second *= _SECOND
-    third *= _GOLDEN
-    words *= _FIRST
-    words += second
-    words ^= third
+    hashes = words * _FIRST
+    hashes[:-1] += words[1:] * _SECOND
+    hashes[:-2] ^= words[2:] * _GOLDEN
+    few = np.flatnonzero((per_text == 1) | (per_text == 2))  # one shingle, of what words there are
+    first, second = words[bounds[few]], words[np.minimum(bounds[few] + 1, len(words) - 1)]
+    hashes[bounds[few]] = first * _FIRST + np.where(per_text[few] == 2, second, _NONE) * _SECOND
     # A text's last two words begin no triple of their own; the first of a text of one or two words does.
     begins = np.ones(len(words), np.bool_)
     for back in range(1, WORDS):
         begins[bounds[1:][per_text > back] - back] = False
-    return mixed(words[begins]), np.maximum(per_text - (WORDS - 1), np.minimum(per_text, 1))
+    return mixed(hashes[begins]), np.maximum(per_text - (WORDS - 1), np.minimum(per_text, 1))
 
 
-def _within(text: U8, first: bytes, count: int) -> NDArray[np.bool_]:
-    """Return which bytes are among the `count` from `first` on: a subtraction, which wraps around, and a comparison."""
-    return text - np.uint8(first[0]) < np.uint8(count)
+def _words(text: U8) -> tuple[I64, I64]:
+    """Return where each word of a block begins and ends; `text` is zero outside of words, and ends with a zero."""
+    if not len(text):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    word = text != 0
+    if text.max() >= 0xE0:
+        single = _unspaced(text)
+        if single.any():
+            return _words_and_characters(word, single)
+    edges = np.flatnonzero(word[1:] != word[:-1]) + 1
+    if word[0]:
+        edges = np.concatenate([[0], edges])
+    return edges[0::2], edges[1::2]
 
 
-def _words(text: U8, offsets: I64) -> tuple[I64, I64]:
-    """Return where each word of a block begins and ends; no word crosses a border between two texts."""
-    word = _within(text, b"a", 26) | _within(text, b"0", 10) | (text >= 128)
-    single = _unspaced(text)
+def _words_and_characters(word: Bits, single: Bits) -> tuple[I64, I64]:
+    """Return the same where every byte of `single` begins a character that is a word of its own."""
     begin = word.copy()
     begin[1:] &= ~word[:-1]
     begin |= single
     begin[3:] |= single[:-3] & word[3:]  # behind such a character, which has three bytes, a new word begins
-    borders = offsets[1:-1]
-    borders = borders[borders < len(text)]
-    begin[borders] = word[borders]
     last = word.copy()
     last[:-1] &= ~word[1:] | begin[1:]
-    return np.flatnonzero(begin).astype(np.int64), np.flatnonzero(last).astype(np.int64) + 1
+    return np.flatnonzero(begin), np.flatnonzero(last) + 1
 
 
-def _unspaced(text: U8) -> NDArray[np.bool_]:
+def _unspaced(text: U8) -> Bits:
     """Return where a three-byte character of a script without spaces between words begins."""
     found = (text >= 0xE3) & (text <= 0xED)  # U+3000 to U+DFFF: kana, Han, Hangul
     rare = (text == 0xE0) | (text == 0xE1)
@@ -152,15 +159,16 @@ def _unspaced(text: U8) -> NDArray[np.bool_]:
 
 
 def _word_hashes(padded: U8, starts: I64, ends: I64) -> U64:
-    """Return the hash of each word: its bytes eight at a time, and its length."""
+    """Return the hash of each word: its bytes, of a longer word eight at a time."""
     eights: U64 = np.ndarray((len(padded) - 7,), "<u8", buffer=padded.data, strides=(1,))
     lengths = ends - starts
-    hashes = mixed((eights[starts] & _LOW_BYTES[np.minimum(lengths, 8)]) ^ (lengths.astype(np.uint64) * _GOLDEN))
+    hashes = eights[starts]
+    hashes &= _LOW_BYTES[np.minimum(lengths, 8)]
     rest = np.flatnonzero((lengths > 8) & (lengths < LONG_WORD))
     done = 8
     while len(rest):
         more = eights[starts[rest] + done] & _LOW_BYTES[np.minimum(lengths[rest] - done, 8)]
-        hashes[rest] = mixed(hashes[rest] ^ more)
+        hashes[rest] = mixed(hashes[rest] + _GOLDEN) ^ more
         done += 8
         rest = rest[lengths[rest] > done]
     for index in np.flatnonzero(lengths >= LONG_WORD):

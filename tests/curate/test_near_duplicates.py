@@ -20,11 +20,7 @@ from .test_shingles import Triple, triples
 
 def grouped(texts: Sequence[str], threshold: float) -> Groups:
     series = pl.Series(texts, dtype=pl.String)
-    connection = duckdb.connect(config={"threads": 1})
-    try:
-        return group(connection, minhash.sketch(series), series.gather, threshold)
-    finally:
-        connection.close()
+    return group(minhash.sketch(series), series.gather, threshold)
 
 
 def exact(left: set[Triple], right: set[Triple]) -> float:
@@ -112,8 +108,7 @@ def test_two_templates_that_are_nearly_alike_are_not_compared_pair_by_pair() -> 
         asked.append(len(numbers))
         return series.gather(numbers)
 
-    with duckdb.connect(config={"threads": 1}) as connection:
-        found = group(connection, minhash.sketch(series), fetch, 0.7)
+    found = group(minhash.sketch(series), fetch, 0.7)
     assert found.label.tolist() == [0, 1] * 300
     assert found.verified > 598 + 500
     assert len(found.edges.low) == 598
@@ -123,6 +118,36 @@ def test_two_templates_that_are_nearly_alike_are_not_compared_pair_by_pair() -> 
 def test_texts_without_a_word_are_like_nothing() -> None:
     found = grouped(["", "?!", " ", "a", "A!", "b"], 0.7)
     assert found.label.tolist() == [0, 1, 2, 3, 3, 5]
+
+
+BANDS_IN_SQL = """
+    SELECT DISTINCT low, high FROM (
+      SELECT min(id) OVER (PARTITION BY band, band_key) AS low, id AS high FROM bands
+      UNION ALL SELECT lag(id) OVER (PARTITION BY band, band_key ORDER BY id), id FROM bands)
+    WHERE low < high ORDER BY low, high"""
+"""The same candidates for an engine that spreads over machines: no lists, no lambdas, no hash of its own."""
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 2), min_size=2, max_size=2), max_size=12))
+def test_candidates_are_those_of_plain_sql(kinds: list[list[int]]) -> None:
+    """Few different bytes, so that bands of many texts meet; 255 in all of them is a text without a shingle."""
+    random_bytes = np.array(
+        [[255, 7, 9][kind[place % 2]] for kind in kinds for place in range(minhash.MINIMA)], np.uint8
+    )
+    sketches = minhash.Sketches(random_bytes.reshape(len(kinds), minhash.MINIMA))
+    found = near_duplicates.candidates(sketches)
+    rows = [
+        (band, int(key), number)
+        for number, keys in enumerate(sketches.keys)
+        if not sketches.empty[number]
+        for band, key in enumerate(keys)
+    ]
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE bands (band INTEGER, band_key BIGINT, id BIGINT)")
+        connection.executemany("INSERT INTO bands VALUES (?, ?, ?)", rows) if rows else None
+        expected = connection.execute(BANDS_IN_SQL).fetchall()
+    assert list(zip(found.low.tolist(), found.high.tolist(), strict=True)) == expected
 
 
 @pytest.mark.real_data

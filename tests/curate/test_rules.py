@@ -144,7 +144,7 @@ HASHES = {
     "length_ratio@v1": "4d700b666d7e06ae",
     "evaluation_overlap@v1": "e4086cf49939d8a3",
     "exact_duplicate@v1": "d3ede0275d325b67",
-    "near_duplicate@v2": "e4a92b3140f8259e",
+    "near_duplicate@v3": "4fbef31e5c52f34e",
     "over_cap@v1": "c367e0681a4b356b",
     "balanced_out@v1": "2244513cd1344d76",
     "bridges_splits@v1": "e3eed104c688ec77",

@@ -94,7 +94,7 @@ def test_near_duplicates_are_the_planted_ones(
         f"""SELECT gone.served, kept.served
             FROM read_parquet($dropped) d JOIN {sides} gone USING (triple_id)
             JOIN {sides} kept ON kept.triple_id = regexp_extract(d.detail, '^like (b2:[0-9a-f]+): ', 1)
-            WHERE d.rule = 'near_duplicate@v2'""",
+            WHERE d.rule = 'near_duplicate@v3'""",
         {"dropped": str(done.folder / "dropped.parquet")},
     ).fetchall()
     standing = {
