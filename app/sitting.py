@@ -2,21 +2,34 @@
 
 A press counts only for the pair that was on screen when the key went down. Two presses in quick succession arrive one
 after the other, the second when the next pair is already drawn, so a press must name its pair, and the pair must have
-been on screen long enough to be seen. Knows nothing of Streamlit.
+been on screen long enough to be seen. The component shows the next pair by itself, before the server has heard of the
+press: it says for how long a pair was on screen, and is not believed beyond what the server knows. Knows nothing of
+Streamlit.
 """
 
 import time
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
+from app import ballot as ballots
+from app.ballot import Ballot, View
+from app.store import Event
+from app.task import Task
 from app.voting import Desk, Showing
-from ingest.errors import StoreError
+from ingest.errors import BallotError, StoreError
 
 MINIMUM_LOOK_SECONDS: Final = 0.4
 """A pair that has been on screen for less has not been read: measured, the second press of a double press comes within
 0.15 s of the first, and nobody reads two responses in this time."""
 
+LONGEST_LOOK_SECONDS: Final = 1_800
+"""After this time the annotator has left: the lease runs out, and others get the pair."""
+
+TOO_SOON: Final = "Not counted: that press came before this pair could be read."
+
+GRADES: Final = {1: "much better", 2: "better", 3: "slightly better"}
 SAID: Final = {
     "left": "left is better",
     "right": "right is better",
@@ -26,12 +39,21 @@ SAID: Final = {
 }
 
 
+def in_words(event: Event) -> str:
+    """Say what a verdict says."""
+    if event.scale is None or event.verdict not in ("left", "right"):
+        return SAID[str(event.verdict)]
+    return f"{event.verdict} is {GRADES[min(event.scale, 8 - event.scale)]}"
+
+
 @dataclass(frozen=True)
 class Notice:
     """What the page says about the last press."""
 
     kind: Literal["saved", "refused", "failed"]
     text: str
+    event_id: str | None = None
+    """Of the ballot that this answers."""
 
 
 @dataclass
@@ -39,58 +61,144 @@ class Sitting:
     """The state of one browser session."""
 
     desk: Desk
+    task: Task = field(default_factory=Task)
+    page: Literal["component", "buttons"] = "buttons"
+    """Which of the two pages is drawn; only the component has use for the pair after the next."""
+    view: View = "formatted"
     showing: Showing | None = None
     """The pair on screen, leased to this annotator."""
+    following: Showing | None = None
+    """The pair that comes after it, leased too: the component has drawn it already."""
     notice: Notice | None = None
+    answers: int = 0
+    """Notices so far: two that say the same are two all the same."""
     clock: Callable[[], float] = time.monotonic
-    _since: float | None = field(default=None, init=False)
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Of this sitting among all, after a restart of the server too."""
+    _drawn: dict[str, float] = field(default_factory=dict, init=False)
+    """pair_id -> when the browser had it first; of pairs that were not judged since."""
+    _since: dict[str, float] = field(default_factory=dict, init=False)
+    """pair_id -> when its lease was had or renewed."""
 
     def ensure(self) -> Showing | None:
         """Return the pair on screen, and take the next one when there is none. Raises StoreError."""
         if self.showing is None:
-            self._show(self.desk.next())
+            kept = self._kept([self.following] if self.following else [])
+            self.showing, self.following = kept[0] if kept else self._leased(self.desk.next()), None
+        if self.page == "component" and self.showing and self.following is None:
+            self.following = self._leased(self.desk.next(besides=self.showing.pair_id))
         return self.showing
+
+    def alive(self) -> None:
+        """Keep the leases of what is in the browser, for as long as somebody may be reading it. Raises StoreError."""
+        showing = self.showing
+        if showing and self._seconds(showing.pair_id) < LONGEST_LOOK_SECONDS:
+            self._kept([showing])
+            if self.following and not self._kept([self.following]):
+                self.following = None
 
     def drawn(self) -> None:
         """Note that the page has been drawn: from the first time on, the annotator can look at the pair."""
-        if self._since is None:
-            self._since = self.clock()
+        for showing in (self.showing, self.following):
+            if showing:
+                self._drawn.setdefault(showing.pair_id, self.clock())
 
-    def press(self, pair_id: str, verdict: str) -> None:
-        """Give `verdict` on the pair that stood on screen; `notice` says whether it counts."""
+    def press(self, pair_id: str, verdict: ballots.Verdict, scale: int | None = None, **more: object) -> None:
+        """Give a verdict on the pair that stood on screen, by a button that the server drew; as `cast`."""
         showing = self.showing
-        if showing is None or showing.pair_id != pair_id or not self._seen():
-            self.notice = Notice("refused", "Not counted: that press came before this pair could be read.")
-            return
-        try:
-            event = self.desk.vote(showing, verdict)
-        except StoreError as error:
-            self.notice = Notice("failed", str(error))
-            return
-        if event is None:
-            self.notice = Notice("refused", "Not counted: you have judged that pair already, in another window.")
-        else:
-            self.notice = Notice("saved", f"Saved: {SAID[verdict]}{' (after its lease ran out)' if event.late else ''}")
-        self._show(None)
+        event_id = showing.event_id if showing and showing.pair_id == pair_id else str(uuid.uuid4())
+        elapsed = round(1_000 * self._seconds(pair_id))
+        sent = {"pair_id": pair_id, "event_id": event_id, "verdict": verdict, "scale": scale, "elapsed_ms": elapsed}
+        self.cast(sent | {"sitting": self.name, "layout": {"view": self.view}} | more)
 
-    def undo(self, event_id: str) -> None:
+    def cast(self, sent: object) -> None:
+        """Store what was sent as a ballot; `notice` says whether it counts."""
+        ballot: Ballot | None = None
+        try:
+            ballot = ballots.read(sent)
+            self._count(ballot)
+        except BallotError as error:
+            self._say("refused", str(error), ballot)
+        except StoreError as error:
+            self._say("failed", str(error), ballot)
+
+    def undo(self, event_id: str, elapsed_ms: int | None = None) -> None:
         """Take the named verdict back and put its pair on screen again."""
-        if not self._seen():
-            self.notice = Notice("refused", "Not undone: that press came before this pair could be read.")
+        showing = self.showing
+        seen = self._seconds(showing.pair_id) if showing else self._seconds("")
+        if showing and min(seen, seen if elapsed_ms is None else elapsed_ms / 1_000) < MINIMUM_LOOK_SECONDS:
+            self._say("refused", "Not undone: that press came before this pair could be read.")
             return
         try:
             again = self.desk.undo(event_id)
         except StoreError as error:
-            self.notice = Notice("failed", str(error))
+            self._say("failed", str(error))
             return
         gone = "" if again else ", and the pair is with another annotator now"
-        self.notice = Notice("saved", f"Verdict taken back{gone}")
-        self._show(again or self.showing)
+        self._say("saved", f"Verdict taken back{gone}")
+        if again:
+            self._drawn.pop(again.pair_id, None)
+            self._leased(again)
+            self.showing, self.following = again, showing or self.following
 
-    def _show(self, showing: Showing | None) -> None:
-        self.showing = showing
-        self._since = None
+    def _count(self, ballot: Ballot) -> None:
+        """Store `ballot` as an event. Raises BallotError and StoreError."""
+        if (sent := self.desk.find(ballot.event_id)) is not None:  # it was saved, and the answer was lost
+            self._say("saved", f"Saved: {in_words(sent)}", ballot)
+            return
+        ballots.check(ballot, self.task)
+        showing = self._shown(ballot)
+        seconds = ballot.elapsed_ms / 1_000
+        if ballot.sitting == self.name:  # what another sitting drew was there before this one began
+            seconds = min(seconds, self._seconds(ballot.pair_id))
+        if showing is None or seconds < MINIMUM_LOOK_SECONDS:
+            raise BallotError(TOO_SOON)
+        said = ballots.said(ballot, self.task, page=self.page, elapsed_ms=round(1_000 * seconds), order=showing.order)
+        event = self.desk.vote(replace(showing, event_id=ballot.event_id), ballot.verdict, said)
+        if event is None:
+            self._say("refused", "Not counted: you have judged that pair already, in another window.", ballot)
+        else:
+            late = " (after its lease ran out)" if event.late else ""
+            self._say("saved", f"Saved: {in_words(event)}{late}", ballot)
+        self._gone(ballot.pair_id)
 
-    def _seen(self) -> bool:
-        """Whether what is on screen has been there long enough to be seen."""
-        return self._since is not None and self.clock() - self._since >= MINIMUM_LOOK_SECONDS
+    def _shown(self, ballot: Ballot) -> Showing | None:
+        """Return the pair of a ballot, if this sitting shows it or an earlier one did."""
+        if self.showing and self.showing.pair_id == ballot.pair_id:
+            return self.showing
+        return self.desk.held(ballot.pair_id) if ballot.sitting != self.name else None
+
+    def _gone(self, pair_id: str) -> None:
+        """Take a judged pair off the screen."""
+        self._drawn.pop(pair_id, None)
+        self._since.pop(pair_id, None)
+        if self.following and self.following.pair_id == pair_id:
+            self.following = None
+        if self.showing and self.showing.pair_id == pair_id:
+            self.showing = None
+
+    def _leased(self, showing: Showing | None) -> Showing | None:
+        """Note when a lease was had."""
+        if showing:
+            self._since[showing.pair_id] = self.clock()
+        return showing
+
+    def _kept(self, showings: list[Showing]) -> list[Showing]:
+        """Return those whose lease still runs, and renew it where it has run for a while."""
+        soon = self.clock() - self.desk.labels.lease_seconds / 4
+        old = [showing.pair_id for showing in showings if self._since.get(showing.pair_id, 0.0) < soon]
+        live = self.desk.extend(old) if old else set()
+        kept = [showing for showing in showings if showing.pair_id not in old or showing.pair_id in live]
+        for showing in kept:
+            if showing.pair_id in live:
+                self._leased(showing)
+        return kept
+
+    def _seconds(self, pair_id: str) -> float:
+        """Return for how long the browser has had the pair."""
+        since = self._drawn.get(pair_id)
+        return 0.0 if since is None else self.clock() - since
+
+    def _say(self, kind: Literal["saved", "refused", "failed"], text: str, ballot: Ballot | None = None) -> None:
+        self.notice = Notice(kind, text, ballot.event_id if ballot else None)
+        self.answers += 1

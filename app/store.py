@@ -291,6 +291,29 @@ def last_verdict(connection: sa.Connection, annotator: str) -> Event | None:
     return Event(**row._mapping) if row else None
 
 
+def standing_verdict(connection: sa.Connection, annotator: str, event_id: str) -> Event | None:
+    """Return this verdict of the annotator's unless it was taken back."""
+    mine = sa.and_(EVENT.c.event_id == event_id, EVENT.c.annotator == annotator)
+    row = connection.execute(_events().where(standing(EVENT), mine)).one_or_none()
+    return Event(**row._mapping) if row else None
+
+
+def past_verdicts(connection: sa.Connection, annotator: str, most: int) -> list[tuple[Event, str, bool]]:
+    """Return the annotator's newest verdicts, newest first: each with its pair's prompt, and whether it stands."""
+    query = (
+        _events()
+        .add_columns(PAIR.c.prompt, standing(EVENT).label("stands"))
+        .join(PAIR, PAIR.c.pair_id == EVENT.c.pair_id)
+        .where(EVENT.c.kind == "verdict", EVENT.c.annotator == annotator)
+        .order_by(EVENT.c.seq.desc())
+        .limit(most)
+    )
+    found = []
+    for *values, prompt, stands in connection.execute(query):
+        found.append((Event(*values), str(prompt), bool(stands)))
+    return found
+
+
 def standing(event: sa.FromClause) -> sa.ColumnElement[bool]:
     """Return the condition that a row of `event` is a verdict that was not taken back."""
     retraction = EVENT.alias()

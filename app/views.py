@@ -3,34 +3,35 @@
 Whoever wrote them must not be able to run anything, to make the browser ask another machine for anything, or to look
 like a part of the page. So the markdown is turned into HTML here, from a fixed list of tags without links, images,
 styles or event handlers: an image or a link stands there as text, HTML as the characters it is made of, a formula as
-its source. Code keeps every byte. The raw view shows the text as it is, character by character.
+MathML or as its source. Code keeps every byte. The raw view shows the text as it is, character by character, and the
+view of differences marks the words that only one of two responses has.
 """
 
 import html
-import re
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
-from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
+from app import differences, formulas
+from app.ballot import View
 from ingest.schema import Message
 
 TAGS: Final = frozenset(
     {"h1", "h2", "h3", "h4", "h5", "h6", "p", "br", "hr", "ul", "ol", "li", "blockquote", "pre", "code", "div", "span"}
     | {"table", "thead", "tbody", "tr", "th", "td", "strong", "em", "s"}
+    | {"mark", "ins", "del"}
+    | formulas.ELEMENTS
 )
-"""Every tag that this module gives; `class` and the start of an ordered list are its only attributes."""
+"""Every tag that this module gives. `class` and the start of an ordered list are its only attributes, besides those of
+formulas."""
 
 ROLES: Final = {"system": "System", "developer": "Developer", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 """Roles that have a look of their own; any other is drawn under the name it has."""
-
-_FORMULAS: Final = {r"\(": r"\)", r"\[": r"\]", "$$": "$$"}
-"""What a formula starts with -> what ends it."""
 
 
 class _Untrusted(RendererHTML):
@@ -38,9 +39,11 @@ class _Untrusted(RendererHTML):
 
     @staticmethod
     def renderAttrs(token: Token) -> str:  # noqa: N802 (the library's name)
-        """Keep only the number that an ordered list starts with."""
-        start = token.attrs.get("start") if token.type == "ordered_list_open" else None
-        return "" if start is None else f' start="{int(start)}"'
+        """Keep only the number that an ordered list starts with, and on which side a column of a table stands."""
+        if token.type == "ordered_list_open" and (start := token.attrs.get("start")) is not None:
+            return f' start="{int(start)}"'
+        side = str(token.attrs.get("style", "")).removeprefix("text-align:")
+        return f' class="to-{side}"' if token.type in ("th_open", "td_open") and side in ("right", "center") else ""
 
     def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         """Show a code block byte for byte, its language above it."""
@@ -69,34 +72,19 @@ class _Untrusted(RendererHTML):
         return f"</span> ({html.escape(str(opening.attrs.get('href', '')))})"
 
     def formula(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """Show the source of a formula, backslashes and underscores kept."""
-        return f'<span class="formula">{html.escape(tokens[idx].content)}</span>'
-
-
-def _formula(state: StateInline, silent: bool) -> bool:
-    r"""Keep markdown away from `\( ... \)`, `\[ ... \]` and `$$ ... $$`."""
-    closer = _FORMULAS.get(state.src[state.pos : state.pos + 2])
-    if closer is None:
-        return False
-    # All ends are looked up once: a search from every start is quadratic in a text of starts alone.
-    ends: dict[tuple[str, str], list[int]] = state.env.setdefault("formula ends", {})
-    if (state.src, closer) not in ends:
-        overlapping = re.finditer(f"(?={re.escape(closer)})", state.src)
-        ends[state.src, closer] = [match.start() + len(closer) for match in overlapping]
-    places = ends[state.src, closer]
-    next_one = bisect_left(places, state.pos + len(closer) + 3)  # between both stands one character or more
-    if next_one == len(places) or places[next_one] > state.posMax:
-        return False
-    if not silent:
-        state.push("formula", "", 0).content = state.src[state.pos : places[next_one]]
-    state.pos = places[next_one]
-    return True
+        """Draw a formula, or show its source, backslashes and underscores kept."""
+        token = tokens[idx]
+        drawn = formulas.mathml(token.info, block=token.block)
+        if drawn is None:
+            return f'<span class="formula">{html.escape(token.content)}</span>'
+        return f'<span class="formula drawn{" block" if token.block else ""}">{drawn}</span>'
 
 
 def _parser() -> MarkdownIt:
     """Return a parser for which HTML is text, a line break is a line break, and no line is hidden as a definition."""
     parser = MarkdownIt("commonmark", {"html": False, "breaks": True}, renderer_cls=_Untrusted)
-    parser.inline.ruler.before("escape", "formula", _formula)
+    parser.inline.ruler.before("escape", "formula", formulas.rule)
+    parser.block.ruler.before("fence", "formula", formulas.block_rule, {"alt": ["paragraph"]})
     return parser.enable(["table", "strikethrough"]).disable("reference")
 
 
@@ -125,21 +113,56 @@ def conversation(messages: Sequence[Message], *, as_raw: bool = False) -> str:
 
 def response(messages: Sequence[Message], *, as_raw: bool = False) -> str:
     """Return safe HTML of a response: its text alone where it is one plain message, else as a conversation."""
-    if [message["role"] for message in messages] == ["assistant"]:
+    if _plain(messages):
         return _body(messages[0], raw if as_raw else markdown)
     return conversation(messages, as_raw=as_raw)
 
 
-def pair(prompt: Sequence[Message], left: Sequence[Message], right: Sequence[Message], *, as_raw: bool = False) -> str:
+@dataclass(frozen=True)
+class Parts:
+    """Safe HTML of a question."""
+
+    prompt: str
+    left: str
+    right: str
+
+
+def parts(prompt: Sequence[Message], left: Sequence[Message], right: Sequence[Message], view: View) -> Parts:
+    """Return the conversation and the two responses to it, as `view` shows them."""
+    as_raw = view == "raw"
+    above = conversation(prompt, as_raw=as_raw)
+    if view != "diff":
+        return Parts(above, response(left, as_raw=as_raw), response(right, as_raw=as_raw))
+    marked = differences.sides(_text(left), _text(right))
+    return Parts(above, *(f'<div class="raw"><pre>{_one_line(side)}</pre></div>' for side in marked))
+
+
+def pair(drawn: Parts) -> str:
     """Return safe HTML of the question: the conversation above, two responses to it side by side."""
     sides = "".join(
-        f'<div class="response {side}"><span class="role">{side}</span>{response(messages, as_raw=as_raw)}</div>'
-        for side, messages in (("left", left), ("right", right))
+        f'<div class="response {side}"><span class="role">{side}</span>{inner}</div>'
+        for side, inner in (("left", drawn.left), ("right", drawn.right))
     )
     return (
-        f'<div class="stage"><div class="prompt"><div>{conversation(prompt, as_raw=as_raw)}</div></div>'
-        f'<div class="sides">{sides}</div></div>'
+        f'<div class="stage"><div class="prompt"><div>{drawn.prompt}</div></div><div class="sides">{sides}</div></div>'
     )
+
+
+def edit(before: str, after: str) -> str:
+    """Return safe HTML of an improved text: what was taken out of it, and what was put in."""
+    return f'<div class="raw"><pre>{_one_line(differences.edit(before, after))}</pre></div>'
+
+
+def _plain(messages: Sequence[Message]) -> bool:
+    return [message["role"] for message in messages] == ["assistant"]
+
+
+def _text(messages: Sequence[Message]) -> str:
+    """Return what a response says as one text; turns have their roles in front where there are several."""
+    said = [f"{message['content'] or ''}{message['tool_calls'] or ''}" for message in messages]
+    if _plain(messages):
+        return said[0]
+    return "\n\n".join(f"{message['role']}: {text}" for message, text in zip(messages, said, strict=True))
 
 
 def _turn(message: Message, draw: Callable[[str], str]) -> str:

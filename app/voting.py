@@ -11,17 +11,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import msgspec
 import sqlalchemy as sa
 
 from app import leases
+from app.ballot import Said
 from app.store import (
     ANNOTATOR,
+    LEASED,
     PAIR,
+    SLOT,
     Event,
     Store,
     append,
     judged,
     last_verdict,
+    past_verdicts,
+    standing_verdict,
 )
 from app.store import find as find_event
 from ingest.errors import StoreError
@@ -32,6 +38,7 @@ VERDICTS: Final = ("left", "right", "tie", "both_bad", "skip")
 MICROSECONDS: Final = 1_000_000
 COUNTED: Final = 1_000
 """A screen says "1,000 or more": counting a million pairs at every vote would cost more than the vote."""
+NOTHING_MORE: Final = Said()
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,22 @@ class Showing:
     right: Sequence[Message]
     left_interaction_id: str
     right_interaction_id: str
+    order: str
+    """"ab" where response_a stands left, else "ba"."""
     event_id: str
-    """UUID of the one verdict that this showing can give."""
+    """UUID of the one verdict that this showing can give, where no other is made in the browser."""
+    purpose: str = "ask"
+    """A key of `ingest.schema.LABEL_PURPOSES`. The annotator is not told."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """A verdict of one's own."""
+
+    event: Event
+    prompt: Sequence[Message]
+    stands: bool
+    """False when it was taken back."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +121,22 @@ class Desk:
         with self.store.writing() as connection:
             return leases.give_back(connection, self.annotator, pair_ids, self._now())
 
-    def vote(self, showing: Showing, verdict: str) -> Event | None:
-        """Store the verdict and fill (of a skip: give back) the slot. The same showing sent twice is one event.
+    def held(self, pair_id: str) -> Showing | None:
+        """Return a pair that this annotator has a lease on, run out or not; None when they have none."""
+        mine = sa.select(SLOT.c.pair_id).where(
+            SLOT.c.pair_id == pair_id, SLOT.c.annotator == self.annotator, SLOT.c.state == LEASED
+        )
+        with self.store.reading() as connection:
+            return self._showing(connection, pair_id) if connection.execute(mine).first() else None
+
+    def find(self, event_id: str) -> Event | None:
+        """Return one's own event with this id."""
+        with self.store.reading() as connection:
+            event = find_event(connection, event_id)
+        return event if event and event.annotator == self.annotator else None
+
+    def vote(self, showing: Showing, verdict: str, said: Said = NOTHING_MORE) -> Event | None:
+        """Store the verdict and fill (of a skip: give back) the slot. The same event_id sent twice is one event.
 
         A verdict whose lease was lost is stored too, marked late. None, and nothing stored, when this annotator has
         judged the pair already, in another window for instance: the first verdict stands until it is taken back.
@@ -119,7 +154,7 @@ class Desk:
                 live = bool(leases.give_back(connection, self.annotator, [showing.pair_id], self._now()))
             else:
                 live = leases.complete(connection, self.annotator, showing.pair_id, self._now())
-            event = self._event(showing.event_id, showing, verdict=verdict, late=not live)
+            event = self._event(showing.event_id, showing, verdict=verdict, said=said, late=not live)
             append(connection, event)
             leases.count(connection, self.annotator, verdict, 1)
             if most and verdict != "skip":
@@ -129,13 +164,14 @@ class Desk:
     def undo(self, event_id: str) -> Showing | None:
         """Take one's own verdict back and lease its pair again; None when others hold every slot of it now.
 
-        Raises StoreError when there is no such standing verdict.
+        Any standing verdict of one's own can be taken back, and nothing is edited: a retraction is appended. Raises
+        StoreError when there is no such standing verdict.
         """
         with self.store.writing() as connection:
             leases.sit_down(connection, self.annotator)
-            verdict = last_verdict(connection, self.annotator)
-            if verdict is None or verdict.event_id != event_id:
-                raise StoreError("That verdict is not your last one any more. Nothing was taken back.")
+            verdict = standing_verdict(connection, self.annotator, event_id)
+            if verdict is None:
+                raise StoreError("That verdict does not stand any more. Nothing was taken back.")
             retraction = self._event(str(uuid.uuid4()), verdict, retracts=event_id)
             append(connection, retraction)
             leases.count(connection, self.annotator, str(verdict.verdict), -1)
@@ -143,9 +179,17 @@ class Desk:
             return self._showing(connection, verdict.pair_id) if again else None
 
     def last_verdict(self) -> Event | None:
-        """Return the verdict that `undo` would take back."""
+        """Return the newest verdict that stands."""
         with self.store.reading() as connection:
             return last_verdict(connection, self.annotator)
+
+    def history(self, most: int) -> list[Past]:
+        """Return the newest verdicts, those taken back too, newest first."""
+        with self.store.reading() as connection:
+            return [
+                Past(event, json.loads(prompt), bool(stands))
+                for event, prompt, stands in past_verdicts(connection, self.annotator, most)
+            ]
 
     def progress(self) -> Progress:
         """Count what is done and what is left for this annotator."""
@@ -170,11 +214,16 @@ class Desk:
         verdict: str | None = None,
         retracts: str | None = None,
         late: bool = False,
+        said: Said = NOTHING_MORE,
     ) -> Event:
         """Return the event of something said now about the pair, whose sides are those of `sides`."""
+        now = self.clock().astimezone(UTC)
+        shown = None if said.elapsed_ms is None else now - timedelta(milliseconds=said.elapsed_ms)
         return Event(
             event_id=event_id,
-            event_time=self.clock().astimezone(UTC).isoformat(timespec="microseconds"),
+            event_time=now.isoformat(timespec="microseconds"),
+            shown_time=shown.isoformat(timespec="milliseconds") if shown else None,
+            purpose=sides.purpose,
             annotator=self.annotator,
             kind="retract" if retracts else "verdict",
             verdict=verdict,
@@ -183,12 +232,14 @@ class Desk:
             left_interaction_id=sides.left_interaction_id,
             right_interaction_id=sides.right_interaction_id,
             late=int(late),
+            **msgspec.structs.asdict(said),
         )
 
     def _showing(self, connection: sa.Connection, pair_id: str) -> Showing:
         """Arrange a pair for this annotator's screen."""
         row = connection.execute(sa.select(PAIR).where(PAIR.c.pair_id == pair_id)).one()._mapping
-        left, right = ("a", "b") if a_stands_left(self.annotator, pair_id, self.labels.seed) else ("b", "a")
+        order = "ab" if a_stands_left(self.annotator, pair_id, self.labels.seed) else "ba"
+        left, right = order[0], order[1]
         return Showing(
             pair_id=pair_id,
             prompt=json.loads(row["prompt"]),
@@ -196,5 +247,6 @@ class Desk:
             right=json.loads(row[f"response_{right}"]),
             left_interaction_id=row[f"interaction_{left}"],
             right_interaction_id=row[f"interaction_{right}"],
+            order=order,
             event_id=str(uuid.uuid4()),
         )

@@ -13,6 +13,7 @@
     ├── RuleError           a rule gave NULL, or dropped everything
     ├── GateError           a validation suite failed: nothing was published
     ├── StoreError          the label store refused or failed
+    ├── BallotError         what an annotator sent is no verdict that the task allows
     ├── ErasureError        what a user said is still somewhere after an erasure
     └── TrainingError       a training run must not start or go on
         ├── PreflightError  the data would have to be damaged to be trained on
@@ -111,6 +112,10 @@ class StoreError(WinnowError):
     """The label store refused or failed an operation."""
 
     exit_code = 8
+
+
+class BallotError(WinnowError):
+    """What an annotator sent is no verdict that the task allows; the message says it to them."""
 
 
 class ErasureError(WinnowError):

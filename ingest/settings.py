@@ -126,6 +126,8 @@ class Labels(_Strict):
     lease_seconds: Annotated[int, Field(ge=10)] = 600
     seed: int = 0
     """Of the hash that decides which response stands left."""
+    file: Path | None = None
+    """TOML file that says what annotators are asked (`app.task`); unset: the scale of seven, and nothing besides."""
 
     @model_validator(mode="after")
     def _more_on_disagreement(self) -> "Labels":
@@ -249,7 +251,12 @@ def _rooted(values: dict[str, object], root: Path, digest: str) -> Settings:
             "pseudonym_key": under(root, raw.pseudonym_key),
             "sources": tuple(s.model_copy(update={"path": str(under(root, s.path))}) for s in raw.sources),
             "redaction": _rooted_model(raw.redaction, root),
-            "labels": raw.labels.model_copy(update={"url": _rooted_url(raw.labels.url, root)}),
+            "labels": raw.labels.model_copy(
+                update={
+                    "url": _rooted_url(raw.labels.url, root),
+                    "file": under(root, raw.labels.file) if raw.labels.file else None,
+                }
+            ),
             "train": train,
         }
     )

@@ -1,31 +1,32 @@
-"""The annotator's screen: a conversation, two responses side by side, and one key for each verdict."""
+"""The annotator's screen: who labels, and on which page: the quick one, or the one of plain buttons.
 
+`?page=buttons` in the address asks for the plain one. Otherwise the quick page is drawn, and where its component has
+not reported after `WAIT_SECONDS` that it runs, the plain one takes its place.
+"""
+
+import time
 import unicodedata
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
 import streamlit as st
 
-from app import views
+from app import task
 from app.candidates import latest
+from app.screens import buttons, quick
 from app.screens.workspace import open_workspace
-from app.sitting import SAID, Sitting
+from app.sitting import Sitting
 from app.store import Store
-from app.voting import Desk, Progress, Showing
-from ingest.errors import WinnowError
+from app.voting import Desk
+from ingest.errors import StoreError, WinnowError
 from ingest.settings import Settings
-
-BUTTONS: Final = (
-    ("left", "Left is better", "Left"),
-    ("tie", "Tie", "T"),
-    ("both_bad", "Both bad", "B"),
-    ("skip", "Skip", "S"),
-    ("right", "Right is better", "Right"),
-)
-"""Verdict, what its button says, its key. Streamlit keeps C and R for itself."""
 
 LONGEST_NAME: Final = 64
 SITTING: Final = "sitting"
-RAW: Final = "raw"
+BEGAN: Final = "first drawn"
+GIVEN_UP: Final = "component does not run"
+WAIT_SECONDS: Final = 8.0
+"""A browser that has not run the component by then does not run it."""
 
 
 def draw() -> None:
@@ -67,86 +68,60 @@ def clean_name(typed: str) -> str:
 
 
 def _sit_down(name: str, workspace: Settings, store: Store) -> Sitting:
-    """Return this browser session's sitting, a new one when somebody else sits down."""
-    sitting = st.session_state.get(SITTING)
-    if sitting is None or sitting.desk.annotator != name or sitting.desk.labels != workspace.labels:
-        sitting = Sitting(Desk(store, name, workspace.labels))
-        st.session_state[SITTING] = sitting
+    """Return this browser session's sitting, a new one when somebody else sits down or something else is asked."""
+    asked = task.load(workspace.labels.file)
+    seated: Sitting | None = st.session_state.get(SITTING)
+    if seated and (seated.desk.annotator, seated.desk.labels, seated.task) == (name, workspace.labels, asked):
+        return seated
+    sitting = Sitting(Desk(store, name, workspace.labels), asked)
+    st.session_state[SITTING] = sitting
     return sitting
 
 
 def _sitting(sitting: Sitting, *, published: bool) -> None:
-    """Draw the pair on screen and everything to judge it with."""
+    """Draw the page that this browser can run, with the pair on screen."""
+    plain = st.query_params.get("page") == "buttons" or GIVEN_UP in st.session_state
+    sitting.page = "buttons" if plain else "component"
     showing = sitting.ensure()
-    _header(sitting, sitting.desk.progress())
-    if showing is None:
-        with st.container(key="nothing-left"):
-            st.subheader("Nothing left to judge" if published else "No pairs yet", anchor=False)
-            st.write(
-                "Every pair has all its verdicts, or is with another annotator at the moment."
-                if published
-                else "No pairs to judge have been published in this workspace."
-            )
-            st.caption("`python -m curate run` brings new pairs. This page finds them when it is loaded again.")
+    if showing is None and plain:
+        _nothing_left(published)
+    if plain:
+        buttons.draw(sitting)
     else:
-        as_raw = st.session_state.get(RAW, False)
-        st.html(views.pair(showing.prompt, showing.left, showing.right, as_raw=as_raw))
-    _keys(sitting, showing)
+        quick.draw(sitting, empty=" \n".join(_words(published)))
+        if quick.READY not in st.session_state:
+            _await_component()
     sitting.drawn()
+    st.fragment(_alive, run_every=sitting.desk.labels.lease_seconds / 3)(sitting)
 
 
-def _header(sitting: Sitting, progress: Progress) -> None:
-    """Say who labels and how far they are."""
-    with st.container(horizontal=True, vertical_alignment="center", key="header"):
-        st.html(
-            f'<span class="annotator">{views.plain(sitting.desk.annotator)}</span>'
-            f'<span class="count"><b>{progress.done}</b> done</span>'
-            f'<span class="count"><b>{progress.left}</b> left</span>'
-            f'<span class="count"><b>{progress.skipped}</b> skipped</span>',
-            width="content",
-        )
-        judged = progress.done + progress.skipped
-        st.progress(judged / max(judged + progress.left, 1), width="stretch")
+def _alive(sitting: Sitting) -> None:
+    """Renew the leases while the page is open. An error shows at the next press, which needs the store too."""
+    with suppress(StoreError):
+        sitting.alive()
 
 
-def _keys(sitting: Sitting, showing: Showing | None) -> None:
-    """Draw the verdict buttons, each with its key; below them undo, the raw view, and what became of the last press.
+@st.fragment(run_every=2.0)
+def _await_component() -> None:
+    """Look whether the component runs, and give it up when it does not."""
+    state: Any = st.session_state
+    if quick.READY in state:
+        st.rerun()
+    if time.monotonic() - state.setdefault(BEGAN, time.monotonic()) > WAIT_SECONDS:
+        state[GIVEN_UP] = True
+        st.rerun()
 
-    A button's key holds the pair, or the verdict to take back, so that a press belongs to what was on screen.
-    """
-    with st.container(key="verdicts"):
-        for column, (verdict, label, key) in zip(st.columns([3, 2, 2, 2, 3]), BUTTONS, strict=True):
-            if showing:
-                column.button(
-                    label,
-                    key=f"{verdict}-{showing.pair_id}-{showing.event_id}",
-                    shortcut=key,
-                    width="stretch",
-                    type="primary" if verdict in {"left", "right"} else "secondary",
-                    on_click=sitting.press,
-                    args=(showing.pair_id, verdict),
-                )
-    with st.container(horizontal=True, vertical_alignment="center", key="tools"):
-        if last := sitting.desk.last_verdict():
-            st.button(
-                f"Undo ({SAID[str(last.verdict)]})",
-                key=f"undo-{last.event_id}",
-                shortcut="U",
-                type="tertiary",
-                icon=":material/undo:",
-                on_click=sitting.undo,
-                args=(last.event_id,),
-            )
-        if showing:
-            raw = st.session_state.get(RAW, False)
-            st.button(
-                "Formatted view" if raw else "Raw view",
-                key="raw-view",
-                shortcut="V",
-                type="tertiary",
-                icon=":material/code:",
-                on_click=st.session_state.update,
-                args=({RAW: not raw},),
-            )
-        if notice := sitting.notice:
-            st.html(f'<span class="notice {notice.kind}">{views.plain(notice.text)}</span>', width="stretch")
+
+def _words(published: bool) -> tuple[str, str]:
+    """Return what a screen without a pair says."""
+    if not published:
+        return "No pairs yet", "No pairs to judge have been published in this workspace."
+    return "Nothing left to judge", "Every pair has all its verdicts, or is with another annotator at the moment."
+
+
+def _nothing_left(published: bool) -> None:
+    title, text = _words(published)
+    with st.container(key="nothing-left"):
+        st.subheader(title, anchor=False)
+        st.write(text)
+        st.caption("`python -m curate run` brings new pairs. This page finds them when it is loaded again.")

@@ -166,10 +166,13 @@ class Workspace:
 
 @pytest.fixture
 def make_workspace(tmp_path: Path) -> Callable[..., Workspace]:
-    def make(rows: list[dict[str, object]], *, k: int = 1, lease_seconds: int = 600) -> Workspace:
+    def make(
+        rows: list[dict[str, object]], *, k: int = 1, lease_seconds: int = 600, task: str = 'mode = "choice"'
+    ) -> Workspace:
         (tmp_path / "winnow.toml").write_text(
-            f"[labels]\nannotators_per_pair = {k}\nlease_seconds = {lease_seconds}\nseed = 7\n"
+            f"[labels]\nannotators_per_pair = {k}\nlease_seconds = {lease_seconds}\nseed = 7\nfile = 'labels.toml'\n"
         )
+        (tmp_path / "labels.toml").write_text(task)
         write_candidates(tmp_path / "data/curated/0123456789ab/candidates.parquet", rows)
         (tmp_path / "data/curated/latest").symlink_to("0123456789ab")
         return Workspace(tmp_path)
@@ -228,6 +231,8 @@ def serve(server: tuple[str, Path]) -> Callable[[Workspace], str]:
 
     def point(workspace: Workspace) -> str:
         labels = tomllib.loads(workspace.config.read_text()).get("labels", {}) | {"url": workspace.url}
+        if "file" in labels:
+            labels["file"] = str(workspace.root / labels["file"])
         values = "".join(f"{key} = {json.dumps(value)}\n" for key, value in labels.items())
         config.write_text(f'curated = "{workspace.root}/data/curated"\n[labels]\n{values}')
         return address
@@ -245,13 +250,49 @@ def page(chromium: Browser) -> Iterator[Page]:
 LOOK = 500
 """Milliseconds that a test's annotator looks at a pair: longer than the page's minimum."""
 
+COMPONENT, BUTTONS = "component", "buttons"
+
+
+def sit_down(page: Page, address: str, kind: str = COMPONENT, annotator: str = "ada") -> None:
+    """Open one of the two pages, and wait until it has a pair."""
+    page.goto(f"{address}/?annotator={annotator}" + ("&page=buttons" if kind == BUTTONS else ""))
+    expect(page.locator(ON_SCREEN).locator(".response.right")).to_be_visible(timeout=60_000)
+
+
+ON_SCREEN = ".stage:not(.back)"
+"""The component has the next pair in the page too, where it is not seen."""
+
 
 def look(page: Page) -> None:
     """Look at the pair until a press counts.
 
-    The responses are on screen before the buttons that listen for the keys, and the page counts the look only from the
-    end of its script; both are far behind on a busy machine. The browser hears of that end after the server noted it.
+    Of the page of buttons the responses are on screen before the buttons that listen for the keys, and the page counts
+    the look only from the end of its script; both are far behind on a busy machine. The browser hears of that end after
+    the server noted it. The component takes a press only when the store has answered the one before.
     """
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=30_000)
-    expect(page.get_by_role("button", name="Right is better")).to_be_visible(timeout=30_000)
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=60_000)
+    expect(page.locator(".notice.saving")).to_have_count(0, timeout=60_000)
+    expect(page.get_by_role("button", name="Skip").first).to_be_visible(timeout=60_000)
     page.wait_for_timeout(LOOK)
+
+
+def question(page: Page) -> str:
+    """The last turn above the responses."""
+    return page.locator(ON_SCREEN).locator(".prompt .markdown").last.inner_text()
+
+
+def await_question(page: Page, number: int) -> None:
+    expect(page.locator(ON_SCREEN).locator(".prompt .markdown").last).to_have_text(
+        f"Question {number}?", timeout=60_000
+    )
+
+
+def sides(page: Page) -> tuple[str, str]:
+    """What stands left and right on screen."""
+    stage = page.locator(ON_SCREEN)
+    left, right = (stage.locator(f".response.{side} .markdown").inner_text() for side in ("left", "right"))
+    return left, right
+
+
+def await_done(page: Page, number: int) -> None:
+    expect(page.locator(".count").first).to_have_text(f"{number} done", timeout=60_000)

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, WebSocket, expect
 
 from ingest.schema import CANDIDATE, feedback_id, interaction_id
-from tests.app.conftest import Workspace, look
+from tests.app.conftest import Workspace, look, sides, sit_down
 
 MODELS = ("planted-model-alpha", "planted-model-omega")
 
@@ -73,8 +73,9 @@ def workspace(tmp_path: Path) -> Workspace:
     (tmp_path / "recipe.toml").write_text(RECIPE)
     (tmp_path / "winnow.toml").write_text(
         'lake = "data/lake"\ncurated = "data/curated"\n'
-        '[[sources]]\nname = "demo"\npath = "raw/*.jsonl"\nformat = "winnow"\n[labels]\n'
+        '[[sources]]\nname = "demo"\npath = "raw/*.jsonl"\nformat = "winnow"\n[labels]\nfile = "labels.toml"\n'
     )
+    (tmp_path / "labels.toml").write_text('mode = "choice"\n')
     return Workspace(tmp_path)
 
 
@@ -107,10 +108,8 @@ def test_a_click_becomes_a_triple_that_names_it(
 
     frames: list[bytes] = []
     page.on("websocket", lambda socket: _listen(socket, frames))
-    page.goto(f"{serve(workspace)}/?annotator=ada")
-    expect(page.locator(".response.left")).to_be_visible(timeout=30_000)
-    clicked = page.locator(".response.left .markdown").inner_text()
-    other = page.locator(".response.right .markdown").inner_text()
+    sit_down(page, serve(workspace))
+    clicked, other = sides(page)
     look(page)
     page.get_by_role("button", name="Left is better").click()
     expect(page.locator(".notice")).to_have_text("Saved: left is better", timeout=20_000)

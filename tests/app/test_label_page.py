@@ -12,7 +12,6 @@ from streamlit.testing.v1 import AppTest
 from app import sitting
 from app.screens.label import clean_name
 from app.voting import VERDICTS
-from ingest.schema import LABEL_EVENT_COLUMNS
 from tests.app.conftest import Workspace, candidate
 
 MakeWorkspace = Callable[..., Workspace]
@@ -32,6 +31,7 @@ def open_page(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     def start(workspace: Workspace, annotator: str | None = "ada") -> AppTest:
         monkeypatch.setenv("WINNOW_CONFIG", str(workspace.config))
         page = AppTest.from_file(str(repository / "app/label.py"), default_timeout=30)
+        page.query_params["page"] = "buttons"
         if annotator:
             page.query_params["annotator"] = annotator
         return page.run()
@@ -50,7 +50,8 @@ def html(page: AppTest) -> str:
 
 
 def without_id_and_time(event: dict[str, object]) -> dict[str, Any]:
-    return {key: value for key, value in event.items() if key not in {"event_id", "event_time"}}
+    left_out = {"event_id", "event_time", "shown_time", "elapsed_ms", "layout"}
+    return {key: value for key, value in event.items() if key not in left_out}
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
@@ -79,7 +80,14 @@ def test_each_verdict_is_exactly_one_event(
             "guidelines_version": None,
             "late": 0,
             "purpose": "ask",
-            **dict.fromkeys(LABEL_EVENT_COLUMNS[LABEL_EVENT_COLUMNS.index("scale") :]),
+            "scale": None,
+            "edited_side": None,
+            "edited_text": None,
+            "skip_reason": None,
+            "rationale": None,
+            "tags": None,
+            "aspects": None,
+            "page": "buttons",
         }
     ]
     assert "Question 1?" in html(page)
@@ -88,8 +96,11 @@ def test_each_verdict_is_exactly_one_event(
 
 def test_every_verdict_has_its_key(make_workspace: MakeWorkspace, open_page: Callable[..., AppTest]) -> None:
     page = open_page(make_workspace([candidate(0)]))
-    keys = {str(button.key).split("-")[0]: button.proto.shortcut for button in page.button}
-    assert keys == {"left": "left", "right": "right", "tie": "t", "both_bad": "b", "skip": "s", "raw": "v"}
+    keys = {"-".join(str(button.key).split("-")[:2]): button.proto.shortcut for button in page.button}
+    assert keys == {
+        "left-None": "left", "right-None": "right", "tie-None": "t", "both_bad-None": "b", "skip-None": "s",
+        "view-raw": "v", "view-diff": "d",
+    }  # fmt: skip
 
 
 def test_undo_appends_and_brings_the_pair_back(
@@ -108,8 +119,8 @@ def test_undo_appends_and_brings_the_pair_back(
 def test_the_raw_view_shows_what_was_written(make_workspace: MakeWorkspace, open_page: Callable[..., AppTest]) -> None:
     page = open_page(make_workspace([candidate(0, a="**bold**", b="plain")]))
     assert "<strong>bold</strong>" in html(page)
-    assert "**bold**" in html(press(page, "raw-view"))
-    assert "<strong>bold</strong>" in html(press(page, "raw-view"))
+    assert "**bold**" in html(press(page, "view-raw"))
+    assert "<strong>bold</strong>" in html(press(page, "view-raw"))
 
 
 def test_the_name_is_asked_once(make_workspace: MakeWorkspace, open_page: Callable[..., AppTest]) -> None:
@@ -139,7 +150,7 @@ def test_a_name_is_one_printable_line(typed: str, name: str) -> None:
 def test_the_page_says_when_nothing_is_left(make_workspace: MakeWorkspace, open_page: Callable[..., AppTest]) -> None:
     page = press(open_page(make_workspace([candidate(0)])), "left-")
     assert [heading.value for heading in page.subheader] == ["Nothing left to judge"]
-    assert [str(button.key).split("-")[0] for button in page.button] == ["undo"]
+    assert [str(button.key).split("-")[0] for button in page.button] == ["undo", "back"]
 
 
 def test_a_workspace_without_a_snapshot_says_so(tmp_path: Path, open_page: Callable[..., AppTest]) -> None:

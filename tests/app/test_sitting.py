@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from app.candidates import load
-from app.sitting import MINIMUM_LOOK_SECONDS, Notice, Sitting
+from app.sitting import MINIMUM_LOOK_SECONDS, Sitting
 from app.store import Store
+from app.task import Task
 from app.voting import Desk
 from ingest.settings import Labels
 from tests.app.conftest import candidate, write_candidates
@@ -31,7 +32,7 @@ def watch() -> Stopwatch:
 def sitting(tmp_path: Path, watch: Stopwatch, open_url: Callable[[str], Store]) -> Sitting:
     store = open_url(f"sqlite:///{tmp_path}/labels.db")
     load(store, write_candidates(tmp_path / "c.parquet", [candidate(n) for n in range(3)]), k=1)
-    return Sitting(Desk(store, "ada", Labels()), clock=watch)
+    return Sitting(Desk(store, "ada", Labels()), Task(mode="choice"), clock=watch)
 
 
 def draw(sitting: Sitting) -> str:
@@ -76,7 +77,7 @@ def test_a_double_press_judges_one_pair(sitting: Sitting, watch: Stopwatch) -> N
     first = draw(sitting)
     watch.seconds += 1
     sitting.press(first, "left")
-    assert sitting.notice == Notice("saved", "Saved: left is better")
+    assert sitting.notice and (sitting.notice.kind, sitting.notice.text) == ("saved", "Saved: left is better")
     second = draw(sitting)
     watch.seconds += 0.15
     sitting.press(first, "left")
@@ -114,11 +115,11 @@ def test_nothing_is_called_saved_when_the_store_fails(sitting: Sitting, watch: S
         connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO slot")
     assert draw(sitting) == pair
     sitting.press(pair, "left")
-    assert sitting.notice == Notice("saved", "Saved: left is better")
+    assert sitting.notice and (sitting.notice.kind, sitting.notice.text) == ("saved", "Saved: left is better")
 
 
 def test_a_pair_judged_in_another_window_is_not_judged_twice(sitting: Sitting, watch: Stopwatch) -> None:
-    other = Sitting(sitting.desk, clock=watch)
+    other = Sitting(sitting.desk, sitting.task, clock=watch)
     pair = draw(sitting)
     assert draw(other) == pair
     watch.seconds += 1

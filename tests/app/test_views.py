@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.views import TAGS, conversation, markdown, pair, plain, raw, response
+from app.ballot import View
+from app.formulas import ATTRIBUTES
+from app.views import TAGS, conversation, edit, markdown, pair, parts, plain, raw, response
 from tests.app.conftest import message
 
 
@@ -57,8 +59,7 @@ TRICKS = [
     ("comment", "a <!-- hidden --> b", "a <!-- hidden --> b"),
     ("streamlit-directive", ":red[text] :smile: :material/home:", ":red[text] :smile: :material/home:"),
     ("money", "from $5 to $10", "from $5 to $10"),
-    ("inline-formula", r"so \(a_1 * b_2 * c\) holds", r"so \(a_1 * b_2 * c\) holds"),
-    ("display-formula", "\\[\n\\int_0^1 x_i\\,dx\n\\]", "\\[\n\\int_0^1 x_i\\,dx\n\\]"),
+    ("unknown-command", r"so \(\foo{a_1 * b_2} * c\) holds", r"so \(\foo{a_1 * b_2} * c\) holds"),
     ("dollar-formula", r"$$\href{http://e.example}{x}$$", r"$$\href{http://e.example}{x}$$"),
     ("fence-language", '```"><img src=x>\na\n```', '"><img src=x>a\n'),
     ("entity", "&lt;b&gt; &amp; &copy;", "<b> & ©"),
@@ -74,17 +75,33 @@ def test_what_would_load_lead_or_run_is_shown_as_text(text: str, shown: str) -> 
     assert seen.tags <= TAGS
 
 
-PIECES = [*"ab \n\r\t<>&\"'`~*_#|-!:[]()\\$/.0", "http://e.example", "```", "![", "](", "<img src=x>", "    "]
+PIECES = [
+    *"ab \n\r\t<>&\"'`~*_#|-!:[]()\\$/.0{}^",
+    "\\(",
+    "\\)",
+    "\\frac{a}",
+    "\\href{",
+    "\\text{",
+    "http://e.example",
+    "```",
+    "![",
+    "](",
+    "<img src=x>",
+    "    ",
+]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
 def test_only_known_tags_come_out_of_any_text(text: str) -> None:
-    """Any mixture of markdown's own characters; attributes are our classes and the start of a list."""
+    """Any mixture of markdown's own characters; attributes: our classes, the start of a list, those of formulas."""
     for draw in (markdown, raw, plain):
         seen = Reading(draw(text))
         assert seen.tags <= TAGS
         assert not seen.open
-        assert {name for _, attribute in seen.attributes for name in [attribute.split("=")[0]]} <= {"class", "start"}
+        assert {name for _, attribute in seen.attributes for name in [attribute.split("=")[0]]} <= {
+            "class",
+            "start",
+        } | ATTRIBUTES
 
 
 LINES = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\r\n`")), max_size=8)
@@ -139,5 +156,38 @@ def test_an_empty_response_says_so(content: str | None) -> None:
 
 
 def test_a_pair_shows_the_prompt_then_left_then_right() -> None:
-    drawn = pair([message("user", "Q")], [message("assistant", "A")], [message("assistant", "B")])
-    assert Reading(drawn).text.replace("\n", "") == "UserQleftArightB"
+    drawn = parts([message("user", "Q")], [message("assistant", "A")], [message("assistant", "B")], "formatted")
+    assert Reading(pair(drawn)).text.replace("\n", "") == "UserQleftArightB"
+
+
+@pytest.mark.parametrize(
+    ("view", "shown"),
+    [
+        ("formatted", "UserQleftone threerighttwo three"),
+        ("raw", "UserQleft*one* threeright*two* three"),
+        ("diff", "UserQleft*one* threeright*two* three"),
+    ],
+)
+def test_each_view_shows_all_of_the_text(view: View, shown: str) -> None:
+    drawn = parts(
+        [message("user", "Q")], [message("assistant", "*one* three")], [message("assistant", "*two* three")], view
+    )
+    assert Reading(pair(drawn)).text.replace("\n", "") == shown
+    marked = [side.count("<mark>") for side in (drawn.prompt, drawn.left, drawn.right)]
+    assert marked == ([0, 1, 1] if view == "diff" else [0, 0, 0])
+
+
+def test_differences_of_a_response_of_several_turns() -> None:
+    left = [message("assistant", "Let me look."), message("assistant", "It is 4.")]
+    drawn = parts([message("user", "Q")], left, [message("assistant", "It is 5.")], "diff")
+    assert Reading(drawn.left).text == "assistant: Let me look.\n\nassistant: It is 4."
+    assert Reading(drawn.right).text == "It is 5."
+
+
+def test_an_edit_shows_what_went_and_what_came() -> None:
+    assert "It is <del>four</del><ins>five</ins>&#10;&lt;b&gt;." in edit("It is four\n<b>.", "It is five\n<b>.")
+
+
+def test_columns_of_a_table_stand_where_their_line_says() -> None:
+    drawn = markdown("| a | b | c |\n|:--|:-:|--:|\n| 1 | 2 | 3 |")
+    assert '<td>1</td>&#10;<td class="to-center">2</td>&#10;<td class="to-right">3</td>' in drawn
