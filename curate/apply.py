@@ -21,6 +21,7 @@ from curate import (
     near_duplicate_triples,
     scripts,
     split,
+    tokens,
 )
 from curate.recipe import Recipe
 from curate.rules import Reason, Rule, Value
@@ -54,7 +55,11 @@ def apply(
     scripts.add_function(connection)
     for name in ("style.sql", "signs.sql", "features.sql"):
         connection.execute(statement(name))
-    connection.execute("CREATE TEMP VIEW judged AS FROM triples JOIN features USING (triple_id)")
+    tokens.count(connection, recipe.tokens, root)
+    connection.execute("""
+        CREATE TEMP VIEW judged AS
+        SELECT * REPLACE (coalesce(tokens, 0) AS tokens)
+        FROM triples JOIN features USING (triple_id) LEFT JOIN token_counts USING (triple_id)""")
     reasons: tuple[Reason, ...] = (*rules, *SET_REASONS)
     _open_ledger(connection, reasons)
     _run_rules(connection, rules, total)
@@ -114,10 +119,17 @@ def _open_ledger(connection: duckdb.DuckDBPyConnection, reasons: Sequence[Reason
 def _run_rules(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], total: int) -> None:
     """Judge every triple by every rule in one pass over the lake, then enter the verdicts rule by rule."""
     columns = "".join(
-        f", ({rule.drop_if}) AS verdict_{index}, CASE WHEN verdict_{index} THEN {rule.detail} END AS detail_{index}"
+        f", ({rule.drop_if}\n) AS verdict_{index}, CASE WHEN verdict_{index} THEN {rule.detail}\nEND AS detail_{index}"
         for index, rule in enumerate(rules)
     )
-    connection.execute(f"CREATE TEMP TABLE verdicts AS SELECT triple_id{columns} FROM judged", _parameters(rules))
+    try:
+        connection.execute(f"CREATE TEMP TABLE verdicts AS SELECT triple_id{columns} FROM judged", _parameters(rules))
+    except duckdb.Error as error:
+        raise _blamed(connection, rules, error) from error
+    kinds = connection.execute("SELECT column_name, column_type FROM (DESCRIBE verdicts)").fetchall()
+    for rule, kind in zip(rules, [kind for name, kind in kinds if name.startswith("verdict_")], strict=True):
+        if kind != "BOOLEAN":
+            raise RuleError(f"Rule {rule.id} gives {kind}, expected true or false: compare it with something.")
     for index, rule in enumerate(rules):
         unknown = connection.execute(
             f"SELECT triple_id FROM verdicts WHERE verdict_{index} IS NULL ORDER BY triple_id"
@@ -132,6 +144,17 @@ def _run_rules(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], tot
             {"name": rule.name},
         )
         _refuse_total_loss(connection, rule, total)
+
+
+def _blamed(connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], error: duckdb.Error) -> RuleError:
+    """Return an error that names the first rule which cannot be run by itself."""
+    for rule in rules:
+        query = f"SELECT max(CASE WHEN ({rule.drop_if}\n) THEN {rule.detail}\nEND) FROM judged"
+        try:
+            connection.execute(query, _parameters([rule]))
+        except duckdb.Error as found:
+            return RuleError(f"Rule {rule.id} cannot be run: {found}")
+    return RuleError(f"The rules cannot be run together: {error}")
 
 
 def _parameters(rules: Sequence[Rule]) -> dict[str, Value | list[str]]:

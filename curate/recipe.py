@@ -12,7 +12,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from curate.rules import BY_NAME, RULES, Rule, Value
+from curate import expressions
+from curate.rules import BY_NAME, RULES, TOO_MANY_TOKENS, Rule, Value
 from ingest.errors import RecipeError
 
 Feature = Literal["length", "list", "bold", "markdown", "link", "emoji", "exclamation", "affirmative"]
@@ -81,6 +82,42 @@ class Balance(_Strict):
         return self
 
 
+class OwnRule(_Strict):
+    """A row rule that the recipe itself states."""
+
+    name: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
+    version: Annotated[int, Field(ge=1)]
+    """Raise it whenever the rule changes."""
+    reason: Annotated[str, Field(min_length=1)]
+    drop_if: str
+    """One SQL expression over a triple's columns and those of curate/features.sql; true drops it."""
+    detail: str = "'by a rule of the recipe'"
+    """One SQL expression: what was seen, without quoting any user's text."""
+
+    @model_validator(mode="after")
+    def _states_expressions(self) -> Self:
+        for sql in (self.drop_if, self.detail):
+            expressions.check(sql)
+        if self.name in BY_NAME:
+            raise ValueError(f"{self.name} is a rule of Winnow: give yours another name")
+        return self
+
+    def rule(self) -> Rule:
+        """Return it as the rules of curate/rules.py are."""
+        return Rule(name=self.name, version=self.version, reason=self.reason, drop_if=self.drop_if, detail=self.detail)
+
+
+class TokenLimit(_Strict):
+    """How much the model to be trained can read."""
+
+    folder: str
+    """With tokenizer.json; relative to the folder of winnow.toml."""
+    max_tokens: Annotated[int, Field(ge=1)] = 2048
+    """Of the prompt and the longer response together."""
+    message_tokens: Annotated[int, Field(ge=0)] = 8
+    """Added for each message: what the chat template puts around it."""
+
+
 class EvaluationSet(_Strict):
     """A file of what a model is evaluated on."""
 
@@ -141,6 +178,10 @@ class Recipe(_Strict):
     params: Mapping[str, Mapping[str, Value]] = {}
     """Rule -> parameter -> value that replaces the default of curate/rules.py."""
     near_duplicates: NearDuplicates = NearDuplicates()
+    own_rules: tuple[OwnRule, ...] = ()
+    """Run after the others."""
+    tokens: TokenLimit | None = None
+    """Runs rule too_many_tokens, before the recipe's own."""
     decontamination: Decontamination = Decontamination()
     split: Split = Split()
     balance: Balance = Balance()
@@ -154,6 +195,9 @@ class Recipe(_Strict):
             raise ValueError(f"no rule is called {', '.join(unknown)}; there are {', '.join(BY_NAME)}")
         if len(set(self.rules)) != len(self.rules):
             raise ValueError("a rule is listed twice in `rules`")
+        own = [rule.name for rule in self.own_rules]
+        if len(set(own)) != len(own):
+            raise ValueError("two of own_rules have one name")
         for name, params in self.params.items():
             if name not in self.rules:
                 raise ValueError(f"params.{name} has no effect: `rules` does not list {name}")
@@ -162,7 +206,10 @@ class Recipe(_Strict):
 
     def resolved_rules(self, consent_allow: tuple[str, ...]) -> tuple[Rule, ...]:
         """Return the rules to run, in order, with every parameter set; consent comes from winnow.toml."""
-        chosen = (BY_NAME[name].with_params(self.params.get(name, {})) for name in self.rules)
+        chosen = [BY_NAME[name].with_params(self.params.get(name, {})) for name in self.rules]
+        if self.tokens:
+            chosen.append(TOO_MANY_TOKENS.with_params({"max_tokens": self.tokens.max_tokens}))
+        chosen += [own.rule() for own in self.own_rules]
         return tuple(
             rule.with_params({"consent_allow": consent_allow}) if rule.name == "missing_consent" else rule
             for rule in chosen

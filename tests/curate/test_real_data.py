@@ -1,20 +1,34 @@
 """HH-RLHF and Tulu's human evaluation, from their files to a snapshot. The truth is ../shared/data/SOURCES.md."""
 
+import json
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curate import decontaminate
 from curate import recipe as recipes
 from curate.curation import Curation, curate
+from curate.statements import statement
 from ingest import settings
 from ingest.run import run
+from ingest.schema import TRIPLE
+
+from .conftest import make_triple
 
 pytestmark = pytest.mark.real_data
 
 SETS = {
     "hh": "preferences/hh-rlhf-harmless-base-test.jsonl.gz",
     "tulu": "preferences/tulu-human-eval/eval_annotations_tulu_1.parquet",
+    "processed": "preferences/llmbar/Processed-*.json",
+    "adversarial": "preferences/llmbar/Adversarial-*.json",
+    "natural": "preferences/llmbar/Natural.json",
+    "oasst": "preferences/oasst-en_100_tree.jsonl",
+    "dpo_en": "preferences/llamafactory/dpo_en_demo.json",
+    "dpo_zh": "preferences/llamafactory/dpo_zh_demo.json",
 }
 
 
@@ -40,6 +54,11 @@ def hh(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Curation:
 @pytest.fixture(scope="module")
 def tulu(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Curation:
     return curated("tulu", shared_data, tmp_path_factory.mktemp("tulu"), FACTS)
+
+
+def against_mt_bench(shared_data: Path) -> recipes.Recipe:
+    one = recipes.EvaluationSet(name="mt_bench", path=str(shared_data / "evalsets" / "mt_bench_question.jsonl"))
+    return FACTS.model_copy(update={"decontamination": recipes.Decontamination(sets=(one,))})
 
 
 def dropped(done: Curation) -> dict[str, int]:
@@ -99,3 +118,68 @@ def test_tulu_contradictory_groups(tulu: Curation) -> None:
         if row["n_agree"] < row["n_votes"]
     ]
     assert len(contested) == minorities
+
+
+@pytest.mark.parametrize(("name", "items", "triples"), [("processed", 75, 202 - 5), ("tulu", 2, 4)])
+def test_mt_bench_prompts(name: str, items: int, triples: int, shared_data: Path, tmp_path: Path) -> None:
+    """75 different prompts of LLMBar-processed are MT-Bench's, in 202 rows, 5 of them there twice; 2 are Tulu's."""
+    done = curated(name, shared_data, tmp_path, against_mt_bench(shared_data))
+    rows = pq.read_table(done.folder / "decontaminated.parquet").to_pylist()
+    whole = [row for row in rows if (row["side"], row["kind"]) == ("prompt", "exact")]
+    assert len({(row["record"], row["part"]) for row in whole}) == items
+    assert len({row["triple_id"] for row in whole}) == triples
+    assert done.counts.by_reason["evaluation_overlap"].holds_for == len({row["triple_id"] for row in rows})
+
+
+@pytest.mark.parametrize(
+    ("name", "triples", "expected"),
+    [
+        # The reader leaves out the row of LLMBar-processed whose sides are one text, and pairs its 5 swapped rows once.
+        ("processed", 466 - 5 - 1, {"empty_side": 1}),
+        ("adversarial", 319, {"identical_pair": 1}),
+        ("natural", 100, {}),
+        ("oasst", 754, {}),
+        ("dpo_en", 300 - 5, {}),
+        ("dpo_zh", 300 - 11, {}),
+    ],
+)
+def test_empty_identical_and_contradictory(
+    name: str, triples: int, expected: dict[str, int], shared_data: Path, tmp_path: Path
+) -> None:
+    """SOURCES.md's table: an empty side, chosen = rejected once normalised, duplicates, and no contradictory group."""
+    found = curated(name, shared_data, tmp_path, FACTS)
+    assert found.counts.triples == triples
+    counted = dropped(found)
+    counted.pop("near_duplicate", None)  # which SOURCES.md does not count
+    assert counted == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "original", "ngram", "known", "caught"),
+    [
+        ("rephrase_gsm8k.jsonl", "gsm8k_test.jsonl", 13, 0, 0),
+        ("rephrase_gsm8k.jsonl", "gsm8k_test.jsonl", 10, 11, 9),
+        ("rephrase_gsm8k.jsonl", "gsm8k_test.jsonl", 8, 83, 78),
+        ("rephrase_gsm8k.jsonl", "gsm8k_test.jsonl", 5, 639, 636),
+        ("humaneval_python.jsonl", "HumanEval.jsonl", 13, 1, 1),
+    ],
+)
+def test_rephrased_items(path: str, original: str, ngram: int, known: int, caught: int, shared_data: Path) -> None:
+    """How many rephrased items share any run of words with their own original: `known` by SOURCES.md.
+
+    Its words keep punctuation and ours do not, so that a few runs differ.
+    """
+    sets = shared_data / "evalsets"
+    said = [json.loads(line)["text"] for line in (sets / "rephrase" / path).read_text(encoding="utf-8").splitlines()]
+    rows = [make_triple(text or "?", f"a{n}", f"b{n}") for n, text in enumerate(said)]
+    one = recipes.EvaluationSet(name="e", path=str(sets / original))
+    wanted = recipes.Decontamination(sets=(one,), ngram=ngram, coverage=0, reworded=1)
+    with duckdb.connect() as connection:
+        connection.register("triples", pa.Table.from_pylist(rows, schema=TRIPLE))
+        connection.execute(statement("features.sql").split("-- Unicode form NFC")[0])  # conversation_text
+        connection.execute("CREATE TEMP TABLE ledger (triple_id VARCHAR, name VARCHAR, detail VARCHAR)")
+        decontaminate.find(connection, wanted, Path())
+        numbers = {row["triple_id"]: n for n, row in enumerate(rows)}
+        pairs = connection.execute("SELECT triple_id, record FROM contaminated WHERE side = 'prompt'").fetchall()
+    assert len({key for key, record in pairs if numbers[key] == record}) == caught
+    assert abs(caught - known) <= 5

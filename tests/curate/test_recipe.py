@@ -14,7 +14,7 @@ from ingest.errors import RecipeError
 def test_the_shipped_recipe_states_the_defaults(repository: Path) -> None:
     assert recipes.load().resolved_rules(("x",)) == Recipe().resolved_rules(("x",))
     shipped = tomllib.loads((repository / "curate" / "default_recipe.toml").read_text(encoding="utf-8"))
-    defaults = Recipe().model_dump(mode="json", exclude={"params"})
+    defaults = Recipe().model_dump(mode="json", exclude={"params", "tokens"})
     assert {key: value for key, value in shipped.items() if key != "params"} == defaults
 
 
@@ -44,6 +44,8 @@ def test_a_recipe_states_only_what_it_changes(tmp_path: Path) -> None:
         ("[split]\nvalidation = 0.5\ntest = 0.5", "must be below 1"),
         ("[gate]\nmin_rows = 0", "gate.min_rows: Input should be greater than or equal to 1"),
         ("rules = [", "is not TOML"),
+        ('[[own_rules]]\nname = "a"\nversion = 1\nreason = "r"\ndrop_if = "true; DROP"', "is no expression"),
+        ('[[own_rules]]\nname = "too_long"\nversion = 1\nreason = "r"\ndrop_if = "true"', "is a rule of Winnow"),
     ],
     ids=lambda value: re.sub(r"\W+", " ", value)[:40],
 )
@@ -62,12 +64,18 @@ def test_absent_recipe(tmp_path: Path) -> None:
 def test_documented(repository: Path) -> None:
     page = (repository / "docs" / "curation.md").read_text(encoding="utf-8")
     keys = re.findall(r"^\| `([\w.<>]+)` \| ([^|]*) \|", page.split("## Recipe")[1], re.MULTILINE)
-    defaults = {key: str(value) for key, value in _flat(Recipe().model_dump(exclude={"rules", "params"}))}
+    defaults = {
+        key: str(value) for key, value in _flat(Recipe().model_dump(exclude={"rules", "params", "own_rules", "tokens"}))
+    }
     assert dict(keys) == {
         "rules": "all fifteen",
         "params.<rule>.<parameter>": "see row rules",
         **defaults,
         "decontamination.sets": "none",
+        "own_rules": "none",
+        "tokens.folder": "none",
+        "tokens.max_tokens": "2048",
+        "tokens.message_tokens": "8",
     }
 
 

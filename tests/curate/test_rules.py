@@ -17,7 +17,7 @@ from curate import balance, balance_rows, decontaminate, ngrams, rewordings
 from curate.apply import SET_REASONS
 from curate.minhash import VERSION
 from curate.recipe import Recipe
-from curate.rules import BY_NAME, RULES, Rule
+from curate.rules import BY_NAME, RULES, TOO_MANY_TOKENS, Rule
 from curate.statements import statement
 from ingest.schema import FEEDBACK
 
@@ -142,6 +142,7 @@ HASHES = {
     "mojibake@v1": "fea3e140fee99962",
     "role_marker@v1": "34c11bd88fc8a58e",
     "length_ratio@v1": "4d700b666d7e06ae",
+    "too_many_tokens@v1": "63afe4b990bd96a9",
     "evaluation_overlap@v1": "e4086cf49939d8a3",
     "exact_duplicate@v1": "d3ede0275d325b67",
     "near_duplicate@v3": "4fbef31e5c52f34e",
@@ -217,8 +218,11 @@ def python(written: Callable[..., object] | ModuleType) -> str:
     return ast.unparse(ast.parse(inspect.getsource(written)))
 
 
+DEFINED = (*RULES, TOO_MANY_TOKENS)
+
+
 def test_a_changed_rule_has_a_new_version() -> None:
-    made_of = {rule.id: [rule.drop_if, dict(rule.params), code("features.sql"), code("signs.sql")] for rule in RULES}
+    made_of = {rule.id: [rule.drop_if, dict(rule.params), code("features.sql"), code("signs.sql")] for rule in DEFINED}
     overlap, duplicate, minority, tied, bridge, near, capped, balanced = SET_REASONS
     finding = ("decontaminate.sql", "contaminated.sql", "contaminated_ledger.sql")
     made_of[overlap.id] = [*map(code, finding), str(VERSION), python(decontaminate), python(rewordings), python(ngrams)]
