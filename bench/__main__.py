@@ -3,10 +3,12 @@
 python -m bench
 """
 
-from bench import collector, ingest, logger, near_duplicates, pairing
+from bench import collector, ingest, label_queue, label_sessions, logger, near_duplicates, pairing
 
 ingest.main()
 logger.main()
 collector.main()
 pairing.main()
 near_duplicates.main()
+label_queue.main()
+label_sessions.main()

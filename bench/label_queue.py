@@ -66,6 +66,8 @@ def give_a_past(store: Store, pairs: int) -> int:
     """Fill every first slot, the most urgent ones by the veteran; their second slots are then first in the queue."""
     past = min(PAST, pairs // 5)
     with store.writing() as connection:
+        if store.engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA cache_size = -262144")
         urgent = f"SELECT pair_id FROM slot WHERE slot = 0 ORDER BY rank, pair_id LIMIT {past}"
         connection.exec_driver_sql(
             f"UPDATE slot SET state = 'done', annotator = '{VETERAN}' WHERE slot = 0 AND pair_id IN ({urgent})"
