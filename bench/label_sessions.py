@@ -70,8 +70,8 @@ class Session:
                     raise RuntimeError("the page did not compile")
 
 
-async def person(address: str, name: str, think: float, ends: float, warm: float) -> list[float]:
-    """Label until `ends`; return what each rerun after `warm` took."""
+async def person(address: str, name: str, think: float, ends: float, warm: float) -> list[tuple[float, bool]]:
+    """Label until `ends`; return what each press took, and whether it came after `warm`."""
     took = []
     async with connect(f"ws://{address}/_stcore/stream", subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
         session = Session(socket, f"annotator={name}")
@@ -82,9 +82,8 @@ async def person(address: str, name: str, think: float, ends: float, warm: float
             verdict = random.choice(["Left is better", "Right is better", "Tie"])
             if verdict not in session.buttons:
                 raise RuntimeError(f"the page drew no button {verdict!r}, but {sorted(session.buttons)}")
-            milliseconds = await session.rerun(press=verdict)
-            if time.monotonic() > warm:
-                took.append(milliseconds)
+            late = time.monotonic() > warm
+            took.append((await session.rerun(press=verdict), late))
     return took
 
 
@@ -115,12 +114,12 @@ def server(folder: Path) -> Iterator[str]:
             app.kill()
 
 
-async def measure(address: str, people: int, think: float, seconds: float) -> list[float]:
-    """Let everybody label; return what the reruns took, the first ones of each left out."""
+async def measure(address: str, people: int, think: float, seconds: float) -> list[tuple[float, bool]]:
+    """Let everybody label; return what the presses took, and whether the crowd had arrived by then."""
     await person(address, "first", 0.5, time.monotonic(), 0)  # loads the pairs
     ends = time.monotonic() + seconds + 2 * think
     each = (person(address, f"person-{n}", think, ends, ends - seconds) for n in range(people))
-    return [milliseconds for took in await asyncio.gather(*each) for milliseconds in took]
+    return [press for presses in await asyncio.gather(*each) for press in presses]
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -132,7 +131,8 @@ def main(arguments: Sequence[str] = ()) -> None:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="winnow-bench-") as name:
         with server(Path(name)) as address:
-            took = asyncio.run(measure(address, given.people, given.think, given.seconds))
+            presses = asyncio.run(measure(address, given.people, given.think, given.seconds))
+        took = [milliseconds for milliseconds, counted in presses if counted]
         print(f"{given.people} people, {given.think:.0f} s of thought: {len(took)} reruns, ms {percentiles(took)}")
         store = open_store(f"sqlite:///{name}/data/labels.db")
         with store.reading() as connection:
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] = ()) -> None:
             duplicates = len(connection.execute(twice.having(sa.func.count() > 1)).all())
             stored = connection.execute(sa.select(sa.func.count()).select_from(EVENT)).scalar_one()
         store.engine.dispose()
-        print(f"labels stored {stored}, doubled {duplicates}")
+        print(f"pressed {len(presses)}, labels stored {stored}, doubled {duplicates}")
 
 
 if __name__ == "__main__":
