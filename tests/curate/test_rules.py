@@ -143,7 +143,7 @@ HASHES = {
     "role_marker@v1": "34c11bd88fc8a58e",
     "length_ratio@v1": "4d700b666d7e06ae",
     "too_many_tokens@v1": "63afe4b990bd96a9",
-    "evaluation_overlap@v1": "e4086cf49939d8a3",
+    "evaluation_overlap@v1": "9f0b489c419ceeb8",
     "exact_duplicate@v1": "d3ede0275d325b67",
     "near_duplicate@v3": "4fbef31e5c52f34e",
     "over_cap@v1": "c367e0681a4b356b",
