@@ -1,15 +1,13 @@
 """Prompts that belong together: of one conversation root, or almost the same question.
 
-Reads view triples and table standing; makes tables question_texts(nr, key, said), questions(prompt_hash, question) and
-clusters(prompt_group, cluster_id). Part of `python -m curate run`. A question is what a conversation says but for its
+Reads view triples and table standing; makes tables question_texts(nr, key, triple_id), questions(prompt_hash,
+question) and clusters(prompt_group, cluster_id). Part of `python -m curate run`. A question is what a conversation says but for its
 system and developer messages, which many share: they would make all prompts of a product alike.
 
 A cluster is a connected component over prompt groups: two are joined where a question of one is a near duplicate of a
 question of the other. A new cluster is never in two splits (curate/split.py): no question is
 trained on and tested.
 """
-
-from typing import Final
 
 import duckdb
 import numpy as np
@@ -22,8 +20,6 @@ from curate.near_duplicates import Groups
 from curate.statements import statement
 from curate.texts import Texts
 
-TEXTS: Final = "question_texts"
-
 
 def find(connection: duckdb.DuckDBPyConnection, threshold: float) -> Groups:
     """Put every prompt group of the standing triples into its cluster; return what was found among the questions.
@@ -32,8 +28,8 @@ def find(connection: duckdb.DuckDBPyConnection, threshold: float) -> Groups:
     (0, 1]; at 1 only questions of the same words are.
     """
     connection.execute(statement("questions.sql"))
-    texts = Texts(connection, TEXTS)
-    groups = near_duplicates.group(texts.sketches(), texts.fetch, threshold)
+    texts = Texts(connection, "question_texts", "question_text(prompt)")
+    groups = near_duplicates.group(texts.sketches(), texts.fetch, threshold, texts.hold)
     labels = pa.table({"nr": np.arange(len(groups.label)), "question": groups.label})
     connection.register("labels", labels)
     connection.execute("""

@@ -1,13 +1,14 @@
 """Near-duplicate triples: the same judgement on almost the same texts is one row, the best of them.
 
 Reads view triples, tables standing and questions (`curate.clusters`) and the ledger, where what bridges two splits is
-already; writes table near_duplicates and the ledger; part of `python -m curate run`. Two triples are near duplicates
-where question, chosen and rejected are each at least as similar as the threshold, side by side: a pair that prefers the
-other response is a contradiction, not a duplicate.
-System messages and offered tools must be the same.
+already; writes the ledger; part of `python -m curate run`. Two triples are near duplicates where question, chosen and
+rejected are each at least as similar as the threshold, side by side: a pair that prefers the other response is a
+contradiction, not a duplicate. System messages and offered tools must be the same.
 
-Every triple that goes is compared exactly with the one that stays in its place; likeness is not handed on from one to
-the next. Unlike an exact duplicate's, its votes and events stay its own, since they are about other texts.
+Families of triples that may be alike are made finer side by side: by question, then by chosen, then by rejected, so
+that of most triples only the chosen response is sketched. Every triple that goes is compared exactly with the one that
+stays in its place; likeness is not handed on from one to the next. Unlike an exact duplicate's, its votes and events
+stay its own, since they are about other texts.
 """
 
 from typing import Final
@@ -28,56 +29,89 @@ NEAR: Final = Reason(
     reason="Another triple has almost the same question, chosen and rejected text, and stays in its place.",
 )
 SIDES: Final = ("question", "chosen", "rejected")
+COMPARED: Final = 1 << 20
+"""Pairs of triples that are compared at a time, about."""
 
 
 def find(connection: duckdb.DuckDBPyConnection, threshold: float) -> None:
     """Enter every near duplicate but the best into the ledger; the detail names the survivor and how alike they are."""
     connection.execute(statement("near_duplicate_triples.sql"))
-    responses = Texts(connection, "response_texts")
-    groups = near_duplicates.group(responses.sketches(), responses.fetch, threshold)
-    connection.register("labels", pa.table({"nr": np.arange(len(groups.label)), "label": groups.label}))
-    connection.execute("""
-        CREATE TEMP TABLE alike AS
-        WITH labelled AS (SELECT key, nr, label FROM labels JOIN response_texts USING (nr)),
-        placed AS (
-            SELECT s.*, c.nr AS chosen, r.nr AS rejected,
-                   dense_rank() OVER (ORDER BY question_label, surroundings, c.label, r.label) AS family
-            FROM crowded s JOIN labelled c ON c.key = chosen_hash JOIN labelled r ON r.key = rejected_hash)
-        SELECT * FROM placed QUALIFY count(*) OVER (PARTITION BY family) > 1""")
-    connection.unregister("labels")
-    connection.execute("CREATE TEMP TABLE near_duplicates (triple_id VARCHAR, survivor VARCHAR, detail VARCHAR)")
-    questions = Texts(connection, "question_texts")
-    while _round(connection, questions, responses, threshold):
-        pass
-    connection.execute("INSERT INTO ledger SELECT triple_id, 'near_duplicate', detail FROM near_duplicates")
-
-
-def _round(connection: duckdb.DuckDBPyConnection, questions: Texts, responses: Texts, threshold: float) -> bool:
-    """Compare each family's members with its best one; return whether any family is left to look at.
-
-    The best stays, what is like it goes, and what is not makes a smaller family for the next round.
-    """
-    rows = connection.sql(statement("near_duplicate_round.sql")).to_arrow_table()
+    chosen = _refine(connection, "chosen", "crowded", "close", threshold)
+    rejected = _refine(connection, "rejected", "close", "alike", threshold)
+    rows = connection.sql(statement("near_duplicate_order.sql")).to_arrow_table()
     if not rows.num_rows:
-        return False
-    sides = [
-        _similarity(questions, rows["question"].to_numpy(), rows["best_question"].to_numpy()),
-        _similarity(responses, rows["chosen"].to_numpy(), rows["best_chosen"].to_numpy()),
-        _similarity(responses, rows["rejected"].to_numpy(), rows["best_rejected"].to_numpy()),
-    ]
-    like = np.min(sides, axis=0) >= threshold
+        return
+    sides = []
+    for name, texts in zip(SIDES, (_questions(connection), chosen, rejected), strict=True):
+        numbers = rows[name].to_numpy()
+        texts.hold(np.unique(numbers))
+        sides.append((texts, numbers))
+    survivor, likeness = _survivors(rows["family"].to_numpy(), sides, threshold)
+    gone = np.flatnonzero(survivor >= 0)
+    ids = rows["triple_id"].to_pylist()
     details = [
-        f"like {best}: " + ", ".join(f"{side} {value:.2f}" for side, value in zip(SIDES, values, strict=True))
-        for best, values in zip(rows["best"].to_pylist(), np.transpose(sides), strict=True)
+        f"like {ids[survivor[row]]}: " + ", ".join(f"{side} {x:.2f}" for side, x in zip(SIDES, values, strict=True))
+        for row, values in zip(gone, likeness[gone], strict=True)
     ]
-    verdicts = {"triple_id": rows["triple_id"], "survivor": rows["best"], "like": pa.array(like), "detail": details}
-    connection.register("verdicts_of_round", pa.table(verdicts))
-    connection.execute("""
-        INSERT INTO near_duplicates SELECT triple_id, survivor, detail FROM verdicts_of_round WHERE "like";
-        DELETE FROM alike WHERE triple_id IN (SELECT survivor FROM verdicts_of_round
-                                              UNION ALL SELECT triple_id FROM verdicts_of_round WHERE "like")""")
-    connection.unregister("verdicts_of_round")
-    return True
+    connection.register("gone", pa.table({"triple_id": rows["triple_id"].take(pa.array(gone)), "detail": details}))
+    connection.execute("INSERT INTO ledger SELECT triple_id, 'near_duplicate', detail FROM gone")
+    connection.unregister("gone")
+
+
+def _questions(connection: duckdb.DuckDBPyConnection) -> Texts:
+    return Texts(connection, "question_texts", "question_text(prompt)")
+
+
+def _refine(connection: duckdb.DuckDBPyConnection, side: str, source: str, target: str, threshold: float) -> Texts:
+    """Make table `target` of those in `source` whose family has others like it on `side`, in these finer families.
+
+    Returns the texts of that side; their numbers are the column `side` of `target`.
+    """
+    connection.execute(f"""
+        CREATE TEMP TABLE {side}_texts AS
+        SELECT row_number() OVER (ORDER BY key) - 1 AS nr, key, triple_id
+        FROM (SELECT {side}_hash AS key, min(triple_id) AS triple_id FROM {source} GROUP BY key)""")
+    texts = Texts(connection, f"{side}_texts", f"conversation_text({side})")
+    groups = near_duplicates.group(texts.sketches(), texts.fetch, threshold, texts.hold)
+    connection.register("labels", pa.table({"nr": np.arange(len(groups.label)), "label": groups.label}))
+    connection.execute(f"""
+        CREATE TEMP TABLE {target} AS
+        WITH labelled AS (
+            SELECT s.*, t.nr AS {side}, label
+            FROM {source} s JOIN {side}_texts t ON t.key = s.{side}_hash JOIN labels USING (nr)
+            QUALIFY count(*) OVER (PARTITION BY family, label) > 1)
+        SELECT * EXCLUDE (family, label), dense_rank() OVER (ORDER BY family, label) AS family FROM labelled""")
+    connection.unregister("labels")
+    return texts
+
+
+def _survivors(family: I64, sides: list[tuple[Texts, I64]], threshold: float) -> tuple[I64, F64]:
+    """Return for each row which one stays in its place, or -1 where it stays itself, and [n, 3] how alike they are.
+
+    Rows are sorted by family, the best first. In each round the first few of what is left of a family are compared with
+    those behind them, twice as many as in the round before: one a round would be a query for each that stays.
+    """
+    survivor = np.full(len(family), -1, np.int64)
+    likeness = np.zeros((len(family), len(sides)))
+    left, breadth = np.arange(len(family)), 1
+    while len(left):
+        starts = np.flatnonzero(np.diff(family[left], prepend=-1))
+        place = np.arange(len(left)) - np.repeat(starts, np.diff(starts, append=len(left)))
+        breadth = min(breadth, max(1, COMPARED // len(left)))
+        times = np.minimum(place, breadth)
+        member = np.repeat(np.arange(len(left)), times)
+        nth = np.arange(len(member)) - np.repeat(np.cumsum(times) - times, times)
+        leader = member - place[member] + nth
+        values = np.transpose([_similarity(texts, of[left[leader]], of[left[member]]) for texts, of in sides])
+        like = values.min(axis=1, initial=1) >= threshold
+        for rank in range(breadth):  # a leader that went itself takes nobody with it
+            rows = np.flatnonzero(like & (nth == rank))
+            rows = rows[(survivor[left[leader[rows]]] < 0) & (survivor[left[member[rows]]] < 0)]
+            survivor[left[member[rows]]] = left[leader[rows]]
+            likeness[left[member[rows]]] = values[rows]
+        left = left[(place >= breadth) & (survivor[left] < 0)]
+        breadth *= 2
+    return survivor, likeness
 
 
 def _similarity(texts: Texts, left: I64, right: I64) -> F64:

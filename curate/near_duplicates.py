@@ -75,14 +75,18 @@ class Groups:
     """Pairs whose exact similarity was computed."""
 
 
-def group(sketches: Sketches, fetch: Fetch, threshold: float) -> Groups:
+def group(
+    sketches: Sketches, fetch: Fetch, threshold: float, expect: Callable[[I64], None] = lambda numbers: None
+) -> Groups:
     """Return the groups of near duplicates among n texts.
 
-    `fetch` gives the texts whose numbers it is given, and is asked only for those that need the exact check.
+    `fetch` gives the texts whose numbers it is given, and is asked only for those that need the exact check; `expect`
+    is told before, once, which these may be.
     `threshold` is a Jaccard similarity in (0, 1].
     """
     found = candidates(sketches)
     likely = found.take(found.jaccard >= threshold - SLACK)
+    expect(_distinct(np.concatenate([likely.low, likely.high])))
     parts: list[Pairs] = []
     label = np.arange(len(sketches.bytes), dtype=np.int64)
     verified, breadth = 0, 1

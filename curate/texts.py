@@ -1,6 +1,8 @@
-"""Numbered texts in a DuckDB table: sketched as a stream, and fetched by number where they must be looked at.
+"""Numbered texts of the lake's triples: sketched as a stream, and fetched by number where they must be looked at.
 
-A table of texts has the columns nr (0 to n - 1), key (a hash that stands for the text) and said.
+A table of texts has the columns nr (0 to n - 1), key (a hash that stands for the text) and triple_id (of a triple that
+has it); the text itself stays in the lake. Table known_sketches(key, sketch), where there is one (`curate.sketches`),
+holds what need not be sketched again.
 """
 
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate import minhash
-from curate.minhash import Sketches
+from curate.minhash import MINIMA, Sketches
 from curate.near_duplicates import I64
 
 BATCH: Final = 16_384
@@ -26,21 +28,41 @@ class Texts:
     connection: duckdb.DuckDBPyConnection
     table: str
     """Its name: ours, never data."""
-
-    def keys(self) -> list[str]:
-        """Return the key of every text, by number."""
-        return [key for (key,) in self.connection.execute(f"SELECT key FROM {self.table} ORDER BY nr").fetchall()]
+    said: str
+    """SQL expression over a triple's columns that gives the text."""
 
     def sketches(self) -> Sketches:
-        """Return the sketch of every text, by number."""
-        reader = self.connection.sql(f"SELECT said FROM {self.table} ORDER BY nr").to_arrow_reader(BATCH)
-        return Sketches.concat(minhash.sketch(pl.Series(batch.column(0))) for batch in reader)
+        """Return the sketch of every text, by number; enter them into table sketches_of_run."""
+        ((count,),) = self.connection.execute(f"SELECT count(*) FROM {self.table}").fetchall()
+        found = np.full((count, MINIMA), 255, np.uint8)
+        self.connection.execute("CREATE TEMP TABLE IF NOT EXISTS known_sketches (key VARCHAR, sketch BLOB)")
+        known = self.connection.sql(f"SELECT nr, sketch FROM {self.table} JOIN known_sketches USING (key)")
+        for batch in known.to_arrow_reader(BATCH):
+            rows = np.frombuffer(b"".join(batch["sketch"].to_pylist()), np.uint8)
+            found[batch["nr"].to_numpy()] = rows.reshape(-1, MINIMA)
+        new = self.connection.sql(f"""
+            SELECT nr, {self.said} AS said FROM {self.table} ANTI JOIN known_sketches USING (key)
+            JOIN triples USING (triple_id)""")
+        for batch in new.to_arrow_reader(BATCH):
+            found[batch["nr"].to_numpy()] = minhash.sketch(pl.Series(batch["said"])).bytes
+        return Sketches(found)
+
+    def hold(self, numbers: I64) -> None:
+        """Read the texts of `numbers` out of the lake at once: `fetch` gives these alone."""
+        self.connection.register("wanted", pa.table({"nr": np.asarray(numbers, np.int64)}))
+        try:
+            self.connection.execute(f"""
+                CREATE OR REPLACE TEMP TABLE held_{self.table} AS
+                SELECT nr, {self.said} AS said
+                FROM wanted JOIN {self.table} USING (nr) JOIN triples USING (triple_id) ORDER BY nr""")
+        finally:
+            self.connection.unregister("wanted")
 
     def fetch(self, numbers: I64) -> pl.Series:
         """Return the texts of ascending `numbers`, in that order."""
         self.connection.register("wanted", pa.table({"nr": np.asarray(numbers, np.int64)}))
         try:
-            found = self.connection.sql(f"SELECT said FROM wanted JOIN {self.table} USING (nr) ORDER BY nr")
+            found = self.connection.sql(f"SELECT said FROM wanted JOIN held_{self.table} USING (nr) ORDER BY nr")
             return pl.Series(found.to_arrow_table().column(0))
         finally:
             self.connection.unregister("wanted")

@@ -227,7 +227,7 @@ def test_a_changed_rule_has_a_new_version() -> None:
     finding = ("decontaminate.sql", "contaminated.sql", "contaminated_ledger.sql")
     made_of[overlap.id] = [*map(code, finding), str(VERSION), python(decontaminate), python(rewordings), python(ngrams)]
     made_of[duplicate.id] = [code("exact_duplicates.sql")]
-    alike = ("near_duplicate_triples.sql", "near_duplicate_round.sql", "questions.sql")
+    alike = ("near_duplicate_triples.sql", "near_duplicate_order.sql", "questions.sql")
     made_of[near.id] = [*map(code, alike), str(VERSION)]
     made_of[capped.id] = [python(balance_rows.cap)]
     made_of[balanced.id] = [python(balance._write)]
