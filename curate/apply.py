@@ -52,7 +52,7 @@ def apply(
     Raises ContractError for triples that no rule could judge, RuleError when a rule gives NULL or drops everything.
     """
     total = check_triples(connection)
-    scripts.add_function(connection)
+    scripts.add_functions(connection)
     for name in ("style.sql", "signs.sql", "features.sql"):
         connection.execute(statement(name))
     tokens.count(connection, recipe.tokens, root)

@@ -1,8 +1,8 @@
 """Prompts that belong together: of one conversation root, or almost the same question.
 
 Reads view triples and table standing; makes tables question_texts(nr, key, triple_id), questions(prompt_hash,
-question) and clusters(prompt_group, cluster_id). Part of `python -m curate run`. A question is what a conversation says but for its
-system and developer messages, which many share: they would make all prompts of a product alike.
+question) and clusters(prompt_group, cluster_id). Part of `python -m curate run`. A question is what a conversation says
+but for its system and developer messages, which many share: they would make all prompts of a product alike.
 
 A cluster is a connected component over prompt groups: two are joined where a question of one is a near duplicate of a
 question of the other. A new cluster is never in two splits (curate/split.py): no question is

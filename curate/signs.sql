@@ -42,26 +42,6 @@ CREATE TEMP MACRO speaks_for_others(said) AS CASE
     WHEN contains(said, chr(10) || 'Human:') THEN regexp_matches(said, '\n\nHuman: (.|\n)*\n\nAssistant:')
     ELSE false END;
 
-CREATE TEMP MACRO letters_left(said, removed) AS length(regexp_replace(said, removed, '', 'g'));
-
--- The script of a text's first 1,000 characters: of nearly all letters for Latin, which code and names bring into any
--- text, else of most. A character of Han, kana or Hangul counts as four letters, about what it would take to spell it.
--- NULL with fewer than 12 letters, or where no script is it.
-CREATE TEMP MACRO most_letters(said, letters, weight, name) AS CASE
-    WHEN (weight + 1) * letters_left(said, letters) > letters_left(said, '\P{L}') THEN name END;
-CREATE TEMP MACRO script_of(said) AS CASE
-    WHEN letters_left(said, '\P{L}') < 12 THEN NULL
-    WHEN 50 * letters_left(said, '[\P{L}\p{Latin}]') < letters_left(said, '\P{L}') THEN 'Latin'
-    ELSE coalesce(
-        most_letters(said, '[^\p{Cyrillic}]', 1, 'Cyrillic'),
-        most_letters(said, '[^\p{Han}\p{Hiragana}\p{Katakana}]', 4, 'Han or kana'),
-        most_letters(said, '[^\p{Hangul}]', 4, 'Hangul'), most_letters(said, '[^\p{Arabic}]', 1, 'Arabic'),
-        most_letters(said, '[^\p{Hebrew}]', 1, 'Hebrew'), most_letters(said, '[^\p{Devanagari}]', 1, 'Devanagari'),
-        most_letters(said, '[^\p{Thai}]', 1, 'Thai'), most_letters(said, '[^\p{Greek}]', 1, 'Greek')) END;
-CREATE TEMP MACRO main_script(said) AS CASE
-    WHEN strlen(said) = length(said) THEN CASE WHEN regexp_matches(left(said, 200), '([A-Za-z][^A-Za-z]*){12}') THEN 'Latin' END
-    ELSE script_of(left(said, 1000)) END;
-
 -- The text speaks of a language or of translating: then an answer in another script may be what was asked for.
 CREATE TEMP MACRO names_a_language(said) AS regexp_matches(said, concat(
     '(?i)translat|\blanguages?\b|english|chinese|mandarin|cantonese|japanese|korean|russian|ukrainian|arabic|hebrew|persian|',

@@ -18,7 +18,7 @@ from .conftest import judge_triples, make_triple, varied
 @pytest.fixture(scope="module")
 def macros() -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect()
-    scripts.add_function(connection)
+    scripts.add_functions(connection)
     connection.execute(statement("style.sql"))
     connection.execute(statement("signs.sql"))
     connection.execute(statement("features.sql").split("CREATE TEMP TABLE")[0])
