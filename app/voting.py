@@ -146,7 +146,9 @@ class Desk:
         k, most = self.labels.annotators_per_pair, self.labels.annotators_on_disagreement
         with self.store.writing() as connection:
             leases.sit_down(connection, self.annotator)
-            if (sent := find_event(connection, showing.event_id)) and sent.verdict == verdict:
+            sent = find_event(connection, showing.event_id)
+            same = (self.annotator, showing.pair_id, verdict)
+            if sent and (sent.annotator, sent.pair_id, sent.verdict) == same:
                 return sent
             if connection.execute(sa.select(judged(self.annotator, showing.pair_id))).scalar_one():
                 return None

@@ -1,6 +1,9 @@
 """A press counts only for a pair that was on screen and could be seen."""
 
+import dataclasses
+import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -128,3 +131,148 @@ def test_a_pair_judged_in_another_window_is_not_judged_twice(sitting: Sitting, w
     assert other.notice and other.notice.kind == "refused"
     assert draw(other) != pair
     assert sitting.desk.progress().done == 1
+
+
+# --- the component: it shows the next pair by itself, and says for how long a pair was on screen ---
+
+
+@pytest.fixture
+def quick(sitting: Sitting) -> Sitting:
+    sitting.page = "component"
+    return sitting
+
+
+def vote(to: Sitting, pair_id: str, elapsed_ms: int, **more: object) -> dict[str, object]:
+    sent = {"pair_id": pair_id, "event_id": str(uuid.uuid4()), "verdict": "left", "elapsed_ms": elapsed_ms}
+    ballot = sent | {"sitting": to.name} | more
+    to.cast(ballot)
+    return ballot
+
+
+def judged(sitting: Sitting) -> list[str]:
+    return [past.event.pair_id for past in sitting.desk.history(9)][::-1]
+
+
+def test_the_component_has_the_pair_after_the_next(quick: Sitting, watch: Stopwatch) -> None:
+    draw(quick)
+    following = quick.following
+    assert quick.showing and following and quick.showing.pair_id != following.pair_id
+    watch.seconds += 1
+    vote(quick, quick.showing.pair_id, 900)
+    assert draw(quick) == following.pair_id
+    watch.seconds += 1
+    vote(quick, following.pair_id, 900)
+    last = draw(quick)
+    assert quick.following is None
+    assert judged(quick) == [candidate(n)["pair_id"] for n in range(2)]
+    assert last == candidate(2)["pair_id"]
+
+
+@pytest.mark.parametrize(
+    ("elapsed_ms", "drawn_for", "counts"),
+    [
+        pytest.param(500, 0.5, True, id="seen"),
+        pytest.param(399, 60.0, False, id="the-browser-says-too-soon"),
+        pytest.param(5_000, 0.3, False, id="the-browser-says-longer-than-it-had-it"),
+        pytest.param(0, 60.0, False, id="at-once"),
+    ],
+)
+def test_how_long_a_pair_was_seen_is_what_both_agree_on(
+    quick: Sitting, watch: Stopwatch, elapsed_ms: int, drawn_for: float, counts: bool
+) -> None:
+    pair = draw(quick)
+    watch.seconds += drawn_for
+    vote(quick, pair, elapsed_ms)
+    assert judged(quick) == ([pair] if counts else [])
+
+
+def test_a_pair_that_is_only_prepared_takes_no_vote(quick: Sitting, watch: Stopwatch) -> None:
+    draw(quick)
+    watch.seconds += 60
+    assert quick.following
+    vote(quick, quick.following.pair_id, 900)
+    assert judged(quick) == []
+
+
+def test_a_vote_that_is_sent_again_counts_once_and_is_answered(quick: Sitting, watch: Stopwatch) -> None:
+    pair = draw(quick)
+    watch.seconds += 1
+    ballot = vote(quick, pair, 900)
+    answers = quick.answers
+    after = draw(quick)
+    quick.cast(ballot)
+    assert (quick.notice and quick.notice.kind, quick.notice and quick.notice.event_id) == ("saved", ballot["event_id"])
+    assert quick.answers == answers + 1
+    assert draw(quick) == after
+    assert judged(quick) == [pair]
+
+
+def test_a_vote_on_what_an_earlier_sitting_showed_counts(quick: Sitting, watch: Stopwatch) -> None:
+    """The server was started anew: what stood on screen is still leased, and nobody else has judged it."""
+    pair = draw(quick)
+    later = Sitting(quick.desk, quick.task, "component", clock=watch)
+    assert draw(later) == pair
+    vote(later, pair, 900, sitting=quick.name)
+    assert judged(later) == [pair]
+    assert draw(later) != pair
+
+
+def test_a_vote_on_a_pair_that_was_never_held_does_not_count(quick: Sitting, watch: Stopwatch) -> None:
+    draw(quick)
+    watch.seconds += 60
+    vote(quick, str(candidate(2)["pair_id"]), 900, sitting="another")
+    assert quick.notice and quick.notice.kind == "refused"
+    assert judged(quick) == []
+
+
+def test_anybody_elses_event_id_is_refused(quick: Sitting, watch: Stopwatch) -> None:
+    pair = draw(quick)
+    watch.seconds += 1
+    ballot = vote(quick, pair, 900)
+    other = Sitting(Desk(quick.desk.store, "bea", quick.desk.labels), quick.task, "component", clock=watch)
+    theirs = draw(other)
+    watch.seconds += 1
+    vote(other, theirs, 900, event_id=ballot["event_id"])
+    assert other.notice and other.notice.kind == "failed"
+    assert judged(other) == []
+
+
+def test_any_verdict_of_ones_own_can_be_taken_back(quick: Sitting, watch: Stopwatch) -> None:
+    ballots = []
+    for _ in range(2):
+        pair = draw(quick)
+        watch.seconds += 1
+        ballots.append(vote(quick, pair, 900))
+    third = draw(quick)
+    watch.seconds += 1
+    quick.undo(str(ballots[0]["event_id"]), 900)
+    assert draw(quick) == ballots[0]["pair_id"]
+    assert quick.following and quick.following.pair_id == third
+    assert [past.stands for past in quick.desk.history(9)] == [True, False]
+
+
+def test_leases_are_kept_while_the_page_is_read_and_let_go_when_it_is_left(quick: Sitting, watch: Stopwatch) -> None:
+    """Lease of 600 s: renewed from 150 s on, for as long as the pair has been on screen for under half an hour."""
+    start = datetime(2026, 11, 20, tzinfo=UTC)
+    quick.desk = dataclasses.replace(quick.desk, clock=lambda: start + timedelta(seconds=watch.seconds))
+    pair = draw(quick)
+    for _ in range(16):
+        watch.seconds += 200
+        quick.alive()
+    bea = Desk(quick.desk.store, "bea", quick.desk.labels, quick.desk.clock)
+    first = bea.next()
+    assert first and first.pair_id == pair  # 3,200 s later
+
+
+def test_a_lease_that_was_kept_is_nobody_elses(quick: Sitting, watch: Stopwatch) -> None:
+    start = datetime(2026, 11, 20, tzinfo=UTC)
+    quick.desk = dataclasses.replace(quick.desk, clock=lambda: start + timedelta(seconds=watch.seconds))
+    pair = draw(quick)
+    for _ in range(8):
+        watch.seconds += 200
+        quick.alive()
+    bea = Desk(quick.desk.store, "bea", quick.desk.labels, quick.desk.clock)
+    first = bea.next()
+    assert first and first.pair_id == candidate(2)["pair_id"]
+    vote(quick, pair, 900)
+    assert quick.notice and quick.notice.text == "Saved: left is better"
