@@ -70,7 +70,7 @@ def task(sitting: Sitting) -> Json:
 def build(sitting: Sitting, drawings: Drawings, *, past: list[Past] | None, draft: Draft | None, empty: str) -> Json:
     """Return the whole of what is sent at one drawing of the page."""
     drawings.forget_others(sitting.showing, sitting.following)
-    progress, last = sitting.desk.progress(), sitting.desk.last_verdict()
+    progress, last = sitting.progress()
     editable = sitting.task.edit
     return {
         "sitting": sitting.name,

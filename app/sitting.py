@@ -17,7 +17,7 @@ from app import ballot as ballots
 from app.ballot import Ballot, View
 from app.store import Event
 from app.task import Task
-from app.voting import Desk, Showing
+from app.voting import COUNTED, Desk, Progress, Showing
 from ingest.errors import BallotError, StoreError
 
 MINIMUM_LOOK_SECONDS: Final = 0.4
@@ -26,6 +26,9 @@ MINIMUM_LOOK_SECONDS: Final = 0.4
 
 LONGEST_LOOK_SECONDS: Final = 1_800
 """After this time the annotator has left: the lease runs out, and others get the pair."""
+
+COUNT_AGAIN_SECONDS: Final = 20
+"""What others do changes how much is left; counting it at every vote would cost more than the vote."""
 
 TOO_SOON: Final = "Not counted: that press came before this pair could be read."
 
@@ -79,6 +82,8 @@ class Sitting:
     """pair_id -> when the browser had it first; of pairs that were not judged since."""
     _since: dict[str, float] = field(default_factory=dict, init=False)
     """pair_id -> when its lease was had or renewed."""
+    _known: tuple[Progress, Event | None] | None = field(default=None, init=False)
+    _known_at: float = field(default=0.0, init=False)
 
     def ensure(self) -> Showing | None:
         """Return the pair on screen, and take the next one when there is none. Raises StoreError."""
@@ -134,6 +139,7 @@ class Sitting:
         except StoreError as error:
             self._say("failed", str(error))
             return
+        self._known = None
         gone = "" if again else ", and the pair is with another annotator now"
         self._say("saved", f"Verdict taken back{gone}")
         if again:
@@ -143,13 +149,15 @@ class Sitting:
 
     def _count(self, ballot: Ballot) -> None:
         """Store `ballot` as an event. Raises BallotError and StoreError."""
-        if (sent := self.desk.find(ballot.event_id)) is not None:  # it was saved, and the answer was lost
+        on_screen = self.showing if self.showing and self.showing.pair_id == ballot.pair_id else None
+        if on_screen is None and (sent := self.desk.find(ballot.event_id)):  # it was saved, and the answer was lost
             self._say("saved", f"Saved: {in_words(sent)}", ballot)
             return
         ballots.check(ballot, self.task)
-        showing = self._shown(ballot)
+        earlier = ballot.sitting != self.name
+        showing = on_screen or (self.desk.held(ballot.pair_id) if earlier else None)
         seconds = ballot.elapsed_ms / 1_000
-        if ballot.sitting == self.name:  # what another sitting drew was there before this one began
+        if not earlier:  # what another sitting drew was there before this one began
             seconds = min(seconds, self._seconds(ballot.pair_id))
         if showing is None or seconds < MINIMUM_LOOK_SECONDS:
             raise BallotError(TOO_SOON)
@@ -160,13 +168,25 @@ class Sitting:
         else:
             late = " (after its lease ran out)" if event.late else ""
             self._say("saved", f"Saved: {in_words(event)}{late}", ballot)
+            self._counted(event)
         self._gone(ballot.pair_id)
 
-    def _shown(self, ballot: Ballot) -> Showing | None:
-        """Return the pair of a ballot, if this sitting shows it or an earlier one did."""
-        if self.showing and self.showing.pair_id == ballot.pair_id:
-            return self.showing
-        return self.desk.held(ballot.pair_id) if ballot.sitting != self.name else None
+    def progress(self) -> tuple[Progress, Event | None]:
+        """Return how far the annotator is, and their last verdict: what the store has answered, counted on from a
+        count that it made some seconds ago. Raises StoreError."""
+        if self._known is None or self.clock() - self._known_at > COUNT_AGAIN_SECONDS:
+            self._known = self.desk.progress(), self.desk.last_verdict()
+            self._known_at = self.clock()
+        return self._known
+
+    def _counted(self, event: Event) -> None:
+        """Count an event that the store has."""
+        if self._known is not None:
+            progress, skip = self._known[0], event.verdict == "skip"
+            counted = Progress(
+                done=progress.done + (not skip), skipped=progress.skipped + skip, left=max(progress.left - 1, 0)
+            )
+            self._known = (counted if progress.left < COUNTED else replace(counted, left=progress.left)), event
 
     def _gone(self, pair_id: str) -> None:
         """Take a judged pair off the screen."""

@@ -3,7 +3,7 @@
     python -m bench.label_sessions [--people 50] [--think 5] [--seconds 60]
 
 Starts `streamlit run app/label.py` on a workspace of its own, and speaks its protocol over one WebSocket per person,
-without a browser: open the page, press a verdict's button, wait until the script has ended, think. Target: rerun
+without a browser: open the page of buttons, press one, wait until the script has ended, think. Target: rerun
 p95 250 ms at 5 seconds of thought, 0 labels lost or doubled.
 """
 
@@ -74,7 +74,7 @@ async def person(address: str, name: str, think: float, ends: float, warm: float
     """Label until `ends`; return what each press took, and whether it came after `warm`."""
     took = []
     async with connect(f"ws://{address}/_stcore/stream", subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
-        session = Session(socket, f"annotator={name}")
+        session = Session(socket, f"annotator={name}&page=buttons")
         await asyncio.sleep(random.uniform(0, think))
         await session.rerun()
         while time.monotonic() < ends:
@@ -97,7 +97,8 @@ def server(folder: Path) -> Iterator[str]:
     snapshot.mkdir(parents=True)
     candidates(snapshot / "candidates.parquet", PAIRS)
     (folder / "data/curated/latest").symlink_to(snapshot.name)
-    (folder / "winnow.toml").write_text("[labels]\nannotators_per_pair = 2\n")
+    (folder / "winnow.toml").write_text('[labels]\nannotators_per_pair = 2\nfile = "labels.toml"\n')
+    (folder / "labels.toml").write_text('mode = "choice"\n')
     command = [str(Path(sys.executable).parent / "streamlit"), "run", "app/label.py", "--server.port", str(port)]
     environment = os.environ | {"WINNOW_CONFIG": str(folder / "winnow.toml")}
     with (folder / "log").open("wb") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as app:

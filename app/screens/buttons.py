@@ -11,6 +11,7 @@ import streamlit as st
 from app import payload, views
 from app.ballot import LONGEST_EDIT, LONGEST_RATIONALE, Verdict, View, of_scale
 from app.sitting import GRADES, Sitting, in_words
+from app.store import Event
 from app.task import Task
 from app.voting import Progress, Showing
 
@@ -25,12 +26,13 @@ CHOICE: Final[tuple[tuple[Verdict, str, str], ...]] = (
 def draw(sitting: Sitting) -> None:
     """Draw the pair on screen and everything to judge it with."""
     showing = sitting.showing
-    _header(sitting, sitting.desk.progress())
+    progress, last = sitting.progress()
+    _header(sitting, progress)
     if showing is not None:
         st.html(views.pair(views.parts(showing.prompt, showing.left, showing.right, sitting.view)))
         _details(sitting.task, showing)
         _verdicts(sitting, showing)
-    _tools(sitting, showing)
+    _tools(sitting, showing, last)
 
 
 def _header(sitting: Sitting, progress: Progress) -> None:
@@ -123,10 +125,10 @@ def _press(sitting: Sitting, showing: Showing, verdict: Verdict, place: int | No
     )
 
 
-def _tools(sitting: Sitting, showing: Showing | None) -> None:
+def _tools(sitting: Sitting, showing: Showing | None, last: Event | None) -> None:
     """Draw undo, the views, guidelines and history, and what became of the last press."""
     with st.container(horizontal=True, vertical_alignment="center", key="tools"):
-        if last := sitting.desk.last_verdict():
+        if last:
             st.button(
                 f"Undo ({in_words(last)})", key=f"undo-{last.event_id}", shortcut="U", type="tertiary",
                 icon=":material/undo:", on_click=sitting.undo, args=(last.event_id,),
