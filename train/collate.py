@@ -43,10 +43,11 @@ _ROW_COLUMNS: Final = ("reference_chosen", "reference_rejected", "weight", "nois
 class Batch(dict[str, torch.Tensor]):
     """Tensors by name; see the module for how they are laid out. B pairs, T columns, n response tokens.
 
-    input_ids: int64 (B or 2B, T). position_ids int64 and segments int8 of the same shape, where prompts are shared.
+    input_ids: int64 (B or 2B, T). Where prompts are shared, position_ids int64 and segments int8 of the same shape, and
+    rejected_queries, rejected_keys, prompt_lengths, causal_columns, outputs: the places of `train.split_attention`.
     predictors, targets, sequences, ordinals: int64 (n,). response_lengths: int64 (2B,), tokens of each sequence's
-    response. reference_chosen, reference_rejected: float32 (B,), summed log-probabilities in nats. weight: float32
-    (B,), mean 1 over the training pairs. noise, margin: float32 (B,), the pairs' own (`train.row_columns`).
+    response. reference_chosen, reference_rejected: float64 (B,), summed log-probabilities in nats. weight: float64
+    (B,), mean 1 over the training pairs. noise, margin: float64 (B,), the pairs' own (`train.row_columns`).
     """
 
     def to(self, device: torch.device) -> Self:
@@ -79,7 +80,7 @@ class Collator:
             "ordinals": np.concatenate([np.arange(length) for length in response_lengths]),
             "response_lengths": response_lengths,
         }
-        columns = {name: torch.tensor([getattr(p, name) for p in pairs], dtype=torch.float32) for name in _ROW_COLUMNS}
+        columns = {name: torch.tensor([getattr(p, name) for p in pairs], dtype=torch.float64) for name in _ROW_COLUMNS}
         return Batch({name: torch.from_numpy(array) for name, array in (rows | named).items()} | columns)
 
     def _apart(self, pairs: Sequence[Pair], lengths: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -110,5 +111,26 @@ class Collator:
             row = i * shape[1]
             chosen.append(row + np.arange(a - 1, b - 1))
             rejected.append(row + np.concatenate([[a - 1], np.arange(b, c - 1)]))
-        rows: dict[str, np.ndarray] = {"input_ids": tokens, "position_ids": positions, "segments": segments}
-        return rows, np.concatenate([*chosen, *rejected])
+        rows = {"input_ids": tokens, "position_ids": positions, "segments": segments}
+        return rows | _places(lengths, shape[1]), np.concatenate([*chosen, *rejected])
+
+
+def _places(lengths: np.ndarray, width: int) -> dict[str, np.ndarray]:
+    """Return where `train.split_attention.Rows` finds the parts of rows of `width` columns."""
+    prompt, chosen, rejected = lengths.T
+    count, longest, causal = len(lengths), int(rejected.max()), int((prompt + chosen).max())
+    start = np.arange(count)[:, None] * width
+    column = np.arange(width)[None]
+    own, first = np.arange(longest)[None], (prompt + chosen)[:, None]
+    queries = start + np.where(own < rejected[:, None], first + own, 0)
+    prompts = start + np.minimum(np.arange(int(prompt.max()))[None], prompt[:, None] - 1)
+    in_rejected = (column >= first) & (column < lengths.sum(axis=1)[:, None])
+    of_causal = np.arange(count)[:, None] * causal + np.minimum(column, causal - 1)
+    of_rejected = count * causal + np.arange(count)[:, None] * longest + np.where(in_rejected, column - first, 0)
+    return {
+        "rejected_queries": queries,
+        "rejected_keys": np.concatenate([prompts, queries], axis=1),
+        "prompt_lengths": prompt.astype(np.int64),
+        "causal_columns": np.arange(causal),
+        "outputs": np.where(in_rejected, of_rejected, of_causal).reshape(-1),
+    }

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from ingest.errors import SettingsError, TrainingError
 from ingest.schema import canonical_json
+from train import split_attention
 from train.model_checks import check_head, sharing_of
 from train.sharing import NEVER, Sharing
 
@@ -46,8 +47,8 @@ class Policy:
 def load(folder: Path, device: torch.device, autocast: torch.dtype | None, *, share_prompts: bool = True) -> Policy:
     """Load the model in `folder` onto `device`. Nothing is downloaded, and no code of the folder's is run.
 
-    With `share_prompts` it is measured whether prompts can be shared; on a GPU, attention becomes FlexAttention where
-    that works, because it skips what the mask of shared prompts hides.
+    With `share_prompts` it is measured whether prompts can be shared; sdpa then becomes an attention that skips what the
+    mask of shared prompts hides, where one works: FlexAttention on a GPU, or `train.split_attention`.
 
     Raises SettingsError when there is no model, TrainingError when its weights are incomplete or cannot be used.
     """
@@ -81,11 +82,14 @@ def load(folder: Path, device: torch.device, autocast: torch.dtype | None, *, sh
 
 def _sharing(model: PreTrainedModel) -> tuple[Sharing, str]:
     """Return `sharing_of` the model with the attention that is best for it, which the model has afterwards."""
-    if model.device.type == "cuda" and model.config._attn_implementation == "sdpa":
-        model.set_attn_implementation("flex_attention")
-        sharing, reason = sharing_of(model)
-        if not reason:
-            return sharing, reason
+    if model.config._attn_implementation == "sdpa":
+        for better in (
+            ("flex_attention", split_attention.NAME) if model.device.type == "cuda" else (split_attention.NAME,)
+        ):
+            model.set_attn_implementation(better)
+            sharing, reason = sharing_of(model)
+            if not reason:
+                return sharing, reason
         model.set_attn_implementation("sdpa")
     return sharing_of(model)
 
@@ -109,8 +113,8 @@ def fingerprint(policy: Policy) -> str:
     Weights, configuration, arithmetic, attention implementation and chat template.
     """
     config = policy.model.config.to_diff_dict()
-    for where_it_came_from in ("_name_or_path", "transformers_version"):
-        config.pop(where_it_came_from, None)
+    for changes_nothing in ("_name_or_path", "transformers_version", "use_cache"):  # the trainer sets the last
+        config.pop(changes_nothing, None)
     parts = {
         "weights": weights_hash(policy.model),
         "config": hashlib.sha256(canonical_json(config)).hexdigest(),

@@ -15,7 +15,7 @@ from ingest.errors import TrainingError
 from train.collate import Batch, Collator
 from train.dataset import Pair
 from train.logprobs import predicting_states
-from train.sharing import ALWAYS, ATTENTIONS, NEVER, Sharing
+from train.sharing import ALWAYS, ATTENTIONS, NEVER, SPARSE, Sharing
 
 SAME: Final = 1e-4
 """Hidden states that are one another's rounding differ by less than this share of the largest."""
@@ -57,7 +57,7 @@ def sharing_of(model: PreTrainedModel) -> tuple[Sharing, str]:
         return NEVER, reason
     config = model.config.get_text_config()
     longest = min([np.iinfo(np.int64).max, *_windows(config), *_square_buffers(model)])
-    return Sharing(int(longest), _key_cost(model), dense=attention != "flex_attention"), ""
+    return Sharing(int(longest), _key_cost(model), dense=attention not in SPARSE), ""
 
 
 def _measured_difference(model: PreTrainedModel) -> str:

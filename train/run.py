@@ -219,7 +219,14 @@ def _trainer(
         evaluates=bool(pairs.rows_of("validation")),
         resumes=checkpoint is not None,
     )
-    trainer = DPOTrainer(policy, pairs, arguments, objective=Objective.of(config), order=config.order)
+    trainer = DPOTrainer(
+        policy,
+        pairs,
+        arguments,
+        objective=Objective.of(config),
+        order=config.order,
+        token_metrics=config.token_metrics == "on",
+    )
     trainer.remove_callback(PrinterCallback)
     trainer.metrics_file = config.output / "metrics.jsonl"
     trainer.add_callback(CheckpointEvery(trainer, config.checkpoint_every))

@@ -12,7 +12,8 @@ the prompt's end. In real arithmetic nothing changes, and P + C + R tokens are c
 
 The mask goes through `attention_mask`, which transformers hands through to attention untouched when it has four
 dimensions: boolean for sdpa, additive for eager, a block mask for FlexAttention, which skips the empty blocks on a GPU.
-Whether a model really obeys mask and positions is not read off its name but measured (`train.model_checks`).
+`train.split_attention` skips them anywhere. Whether a model really obeys mask and positions is not read off its name
+but measured (`train.model_checks`).
 """
 
 from collections.abc import Mapping
@@ -23,12 +24,16 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from train import split_attention
+
 PROMPT: Final = 0
 CHOSEN: Final = 1
 REJECTED: Final = 2
 PADDING: Final = 3
-ATTENTIONS: Final = ("sdpa", "eager", "flex_attention")
+ATTENTIONS: Final = ("sdpa", "eager", "flex_attention", split_attention.NAME)
 """Implementations that take a mask of one's own."""
+SPARSE: Final = ("flex_attention", split_attention.NAME)
+"""Those that do not compute what it hides."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Sharing:
     """Work of one token on one key over its work outside attention: 2 * layers * heads * head size / parameters of the
     layers."""
     dense: bool = True
-    """Whether attention computes what the mask hides, as all do but FlexAttention."""
+    """Whether attention computes what the mask hides (see SPARSE)."""
     gain: float = 1.05
     """Sharing must be this much cheaper by the estimate, or each response keeps its own prompt."""
 
@@ -83,6 +88,11 @@ def attention_inputs(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) 
     segments = batch["segments"]
     implementation = model.config._attn_implementation
     mask: Any
+    if implementation == split_attention.NAME:
+        # Four dimensions, so that no other mask is made; what says who sees whom is `rows`.
+        stub = torch.ones(len(segments), 1, 1, 1, dtype=torch.bool, device=segments.device)
+        rows = split_attention.Rows.of(batch)
+        return {"attention_mask": stub, "position_ids": batch["position_ids"], "rows": rows}
     if implementation == "flex_attention":
         mask = block_mask(segments)
     elif implementation == "eager":

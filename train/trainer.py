@@ -19,6 +19,7 @@ from train.batches import EpochBatches, EpochLoader, EpochOrder
 from train.collate import Batch, Collator
 from train.config import Order
 from train.dataset import Pair, PairDataset
+from train.head import TokenValues
 from train.logprobs import response_values, row_logps, sequence_logps
 from train.losses import Terms
 from train.metrics import ReadOut, bootstrap_interval, preferences, training_log
@@ -28,6 +29,7 @@ from train.resumable import ResumableTrainer
 from train.schedule import rate
 from train.sharded import clip
 from train.tails import tail_factors, weighted_sums
+from train.token_metrics import TOKEN_METRICS, token_means, token_sums
 from train.wpo import wpo_weights
 
 
@@ -39,12 +41,20 @@ class DPOTrainer(ResumableTrainer):
     loss_is_scaled_for_ga = True
 
     def __init__(
-        self, policy: Policy, pairs: PairDataset, arguments: TrainingArguments, *, objective: Objective, order: Order
+        self,
+        policy: Policy,
+        pairs: PairDataset,
+        arguments: TrainingArguments,
+        *,
+        objective: Objective,
+        order: Order,
+        token_metrics: bool = False,
     ) -> None:
         self.policy, self.pairs, self.order = policy, pairs, order
         self.objective: Objective = objective
         self.collate = Collator(policy.padding_id, policy.sharing)
         self.seen = []
+        self.token_metrics = token_metrics
         validation = pairs.rows_of("validation")
         super().__init__(
             model=policy.model,
@@ -90,7 +100,10 @@ class DPOTrainer(ResumableTrainer):
 
         Weights have mean 1 over the training pairs, so this is the mean loss when all are equal.
         """
-        per_token, weight = self._per_token(inputs)
+        found = self._values(inputs)
+        per_token, weight = found.logps, inputs["weight"]
+        if found.collision is not None:
+            weight = weight * wpo_weights(per_token.detach(), found.collision, inputs)
         if self.objective.ld_alpha != 1.0:
             per_token = per_token * tail_factors(inputs, self.objective.ld_alpha)
         chosen, rejected = sequence_logps(per_token, inputs).chunk(2)
@@ -102,16 +115,14 @@ class DPOTrainer(ResumableTrainer):
         loss = (weight * self.objective.per_pair(terms)).sum() / pairs
         if "counts_nothing" not in inputs:
             # Kept on the device: fetching them here would make a GPU wait for every micro-batch.
-            self.seen.append(torch.stack([chosen.detach().float(), rejected.detach().float(), *reference]))
+            columns = torch.stack([chosen.detach(), rejected.detach(), *reference])
+            self.seen.append(torch.cat([columns, token_sums(found, inputs)]) if self.token_metrics else columns)
         return (loss, {}) if return_outputs else loss
 
-    def _per_token(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return log pi of each response token, and each pair's weight: its own, times WPO's if asked for."""
-        extras = ("collision",) if self.objective.wpo else ()
-        found = response_values(self.policy.model, inputs, extras=extras, autocast=self.policy.autocast)
-        if found.collision is None:
-            return found.logps, inputs["weight"]
-        return found.logps, inputs["weight"] * wpo_weights(found.logps.detach(), found.collision, inputs)
+    def _values(self, inputs: Mapping[str, torch.Tensor]) -> TokenValues:
+        """Return log pi of each response token, and what the loss and the log need beside it."""
+        extras = ("collision",) * self.objective.wpo + TOKEN_METRICS * self.token_metrics
+        return response_values(self.policy.model, inputs, extras=extras, autocast=self.policy.autocast)
 
     def _clip_grad_norm(self, model: nn.Module) -> Any:
         """Scale gradients down to --max-grad-norm and return their norm before, of all processes' parts."""
@@ -130,6 +141,8 @@ class DPOTrainer(ResumableTrainer):
         refuse_not_finite(logs, when)
         if "loss" in logs:
             logs.update(training_log(self.all_seen(), self.objective.beta))
+            if self.token_metrics:
+                logs.update(token_means(self.all_columns()[4:]))
             self.seen.clear()
             refuse_not_finite(logs, when)
         super().log(logs, start_time)

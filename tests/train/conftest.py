@@ -184,6 +184,7 @@ def make_trainer(
     *,
     order: Order,
     objective: Objective = SIGMOID,
+    token_metrics: bool = False,
     **arguments: Any,
 ) -> DPOTrainer:
     """A trainer as `train.run` makes it, quiet, with `arguments` of TrainingArguments."""
@@ -194,7 +195,7 @@ def make_trainer(
         "dataloader_pin_memory": False,
     }
     made = TrainingArguments(output_dir=str(output), remove_unused_columns=False, use_cpu=True, **quiet, **arguments)
-    trainer = DPOTrainer(policy, pairs, made, objective=objective, order=order)
+    trainer = DPOTrainer(policy, pairs, made, objective=objective, order=order, token_metrics=token_metrics)
     trainer.remove_callback(PrinterCallback)
     return trainer
 

@@ -67,7 +67,16 @@ def test_eight_steps_have_the_losses_and_weights_of_trl(
     for (name, a), b in zip(ours.policy.model.named_parameters(), theirs.model.parameters(), strict=True):
         assert torch.allclose(a, b, rtol=0, atol=1e-5), name
     for log, their_log in zip(step_logs(ours), step_logs(theirs), strict=True):
-        for metric in ("rewards/chosen", "rewards/rejected", "rewards/margins", "logps/chosen", "logps/rejected"):
+        for metric in (
+            "entropy",
+            "logits/chosen",
+            "logits/rejected",
+            "rewards/chosen",
+            "rewards/rejected",
+            "rewards/margins",
+            "logps/chosen",
+            "logps/rejected",
+        ):
             assert log[metric] == pytest.approx(their_log[metric], abs=1e-3), metric
         assert log["grad_norm"] == pytest.approx(float(their_log["grad_norm"]), rel=1e-4)
 
@@ -115,7 +124,7 @@ def run_ours(
     """Train 8 steps in the file's order."""
     policy = load(model_folder, torch.device("cpu"), None)
     pairs = read_with_reference(policy, data, objective.ld_alpha)
-    trainer = make_trainer(policy, pairs, output, order="sequential", objective=objective, **SHARED)
+    trainer = make_trainer(policy, pairs, output, order="sequential", objective=objective, token_metrics=True, **SHARED)
     trainer.train()
     return trainer, pairs
 

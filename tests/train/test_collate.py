@@ -101,5 +101,5 @@ def test_dtypes_are_what_the_model_takes() -> None:
         batch = Collator(PAD, sharing)(PAIRS)
 
         floats = {"reference_chosen", "reference_rejected", "weight", "noise", "margin"}
-        assert {name for name, t in batch.items() if t.dtype == torch.float32} == floats
+        assert {name for name, t in batch.items() if t.dtype == torch.float64} == floats
         assert {name for name, t in batch.items() if t.dtype == torch.int64} == set(batch) - floats - {"segments"}

@@ -26,6 +26,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from train import split_attention
 from train.collate import Collator
 from train.dataset import Pair
 from train.logprobs import token_logps
@@ -36,7 +37,7 @@ from .conftest import SIZE
 
 VOCABULARY = 400
 FAMILIES = ["llama", "qwen2", "gpt_neox"]
-ATTENTIONS = ["sdpa", "eager"]
+ATTENTIONS = ["sdpa", "eager", split_attention.NAME]
 
 
 def some_pairs(seed: int = 3) -> list[Pair]:
