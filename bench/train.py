@@ -1,13 +1,13 @@
 """DPO steps: Winnow against TRL 1.16.0's DPOTrainer, on one model, the same token ids and the same dtype.
 
-Each arm trains the same 8 steps of AdamW in a process of its own, arms in turn and back again; the first step is warm-up,
-of the others the medians count. Gate, before any speed: the loss of every step and all weights at the end are within
-1e-5 of TRL's, else FAIL. Every arm computes TRL's metrics too (entropy, accuracy, mean logits). On a CPU, TRL runs the
-fallback of its Triton kernels, which scores prompt positions too.
+Each arm trains the same 8 steps of AdamW in a process of its own, arms in turn and back again; the first step is
+warm-up, of the others the medians count. Gate, before any speed: the loss of every step and all weights at the end are
+within 1e-5 of TRL's, else FAIL. Every arm but the textbook's computes TRL's metrics too (entropy, accuracy, mean
+logits). On a CPU, TRL runs the fallback of its Triton kernels, which scores prompt positions too.
 
     useful tokens     2P + C + R of each pair, whatever the arm computes
-    growth            peak memory above what the process had before its first step; gradients and AdamW's state are in it
-    share of GEMM     floating-point operations of a step without sharing / time / rate of a matrix product in this process
+    growth            peak memory above what the process had before its first step, gradients and AdamW's state included
+    of GEMM           operations of a step without sharing / time / rate of a matrix product in the same process
 
 CPU seconds are those of all threads. The reference pass is measured by itself: it is charged once a run, not once an
 epoch. Baseline: TRL with precomputed reference = 1.
@@ -156,8 +156,7 @@ def measure(
     done = subprocess.run(
         [sys.executable, "-m", "bench.train_arms", json.dumps(job)],
         env=os.environ | offline | threads,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )

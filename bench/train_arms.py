@@ -96,7 +96,7 @@ def run(job: Job) -> dict[str, Any]:
     trainer.train()
     measured = clock.found()
     weights = folder / f"{job['arm'].replace(' ', '_')}-{job['dtype']}.safetensors"
-    save_file({name: p.detach().cpu().contiguous() for name, p in trainer.model.named_parameters()}, weights)
+    save_file({name: p.detach().cpu().contiguous() for name, p in _parameters(trainer)}, weights)
     return {
         "losses": [log["loss"] for log in trainer.state.log_history if "loss" in log],
         "weights": str(weights),
@@ -181,7 +181,7 @@ def winnow(job: Job, ids: Ids, *, share: bool) -> tuple[Trainer, float]:
     return DPOTrainer(policy, pairs, arguments, objective=objective, order="sequential", token_metrics=True), seconds
 
 
-class TokenisedTRL(TRLTrainer):  # type: ignore[misc]  # TRL has no types
+class TokenisedTRL(TRLTrainer):
     """TRL's trainer on token ids: they are what its own tokenisation ends in, and all that is left out."""
 
     def _prepare_dataset(self, dataset: Dataset, *_: object) -> Dataset:
@@ -278,6 +278,10 @@ MAKERS: Final[dict[str, Callable[[Job, Ids], tuple[Trainer, float]]]] = {
 def _model(job: Job) -> Any:
     model = AutoModelForCausalLM.from_pretrained(Path(job["folder"]) / "model", dtype=torch.float32)
     return model.to(job["device"])
+
+
+def _parameters(trainer: Any) -> Any:
+    return trainer.model.named_parameters()
 
 
 def _dataset(ids: Ids) -> Dataset:

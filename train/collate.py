@@ -111,7 +111,7 @@ class Collator:
             row = i * shape[1]
             chosen.append(row + np.arange(a - 1, b - 1))
             rejected.append(row + np.concatenate([[a - 1], np.arange(b, c - 1)]))
-        rows = {"input_ids": tokens, "position_ids": positions, "segments": segments}
+        rows: dict[str, np.ndarray] = {"input_ids": tokens, "position_ids": positions, "segments": segments}
         return rows | _places(lengths, shape[1]), np.concatenate([*chosen, *rejected])
 
 

@@ -103,7 +103,7 @@ class RunConfig(BaseModel):
     """auto: a prompt is computed once for both of its responses, where that is exact and cheaper."""
     reference_cache: Path
     """Folder of cached reference log-probabilities."""
-    token_metrics: Switch = "off"
+    extra_metrics: Switch = "off"
     """on: also log the policy's entropy, how often its likeliest word is the response's, and its mean logits."""
     log_every: Annotated[int, Field(ge=1)] = 10
     """Optimiser steps between two lines of metrics.jsonl."""

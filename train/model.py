@@ -47,8 +47,8 @@ class Policy:
 def load(folder: Path, device: torch.device, autocast: torch.dtype | None, *, share_prompts: bool = True) -> Policy:
     """Load the model in `folder` onto `device`. Nothing is downloaded, and no code of the folder's is run.
 
-    With `share_prompts` it is measured whether prompts can be shared; sdpa then becomes an attention that skips what the
-    mask of shared prompts hides, where one works: FlexAttention on a GPU, or `train.split_attention`.
+    With `share_prompts` it is measured whether prompts can be shared; sdpa then becomes an attention that skips what
+    the mask of shared prompts hides, where one works: FlexAttention on a GPU, or `train.split_attention`.
 
     Raises SettingsError when there is no model, TrainingError when its weights are incomplete or cannot be used.
     """

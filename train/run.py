@@ -225,7 +225,7 @@ def _trainer(
         arguments,
         objective=Objective.of(config),
         order=config.order,
-        token_metrics=config.token_metrics == "on",
+        token_metrics=config.extra_metrics == "on",
     )
     trainer.remove_callback(PrinterCallback)
     trainer.metrics_file = config.output / "metrics.jsonl"

@@ -38,7 +38,7 @@ class Rows:
     seen: torch.Tensor
     """bool (B, 1, R, P + R): which key a query of rejected sees."""
     outputs: torch.Tensor
-    """(B * T,): for each place, where its output is among those of call 1, (B * causal), and then of call 2, (B * R)."""
+    """(B * T,): for each place, where its output is among those of call 1, (B * causal), then of call 2, (B * R)."""
 
     @classmethod
     def of(cls, batch: Mapping[str, torch.Tensor]) -> "Rows":
@@ -65,10 +65,10 @@ def split(
     """Return the attention of `query`, `key`, `value` (B, heads, T, head size): (B, T, heads, head size)."""
     if rows is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **given)
-    parts = (tensor[:, :, : rows.causal] for tensor in (query, key, value))
-    causal, _ = sdpa_attention_forward(module, *parts, None, **(given | {"is_causal": True}))
-    taken = (_take(query, rows.queries), _take(key, rows.keys), _take(value, rows.keys))
-    rejected, _ = sdpa_attention_forward(module, *taken, rows.seen, **(given | {"is_causal": False}))
+    q, k, v = (tensor[:, :, : rows.causal] for tensor in (query, key, value))
+    causal, _ = sdpa_attention_forward(module, q, k, v, None, **(given | {"is_causal": True}))
+    q, k, v = _take(query, rows.queries), _take(key, rows.keys), _take(value, rows.keys)
+    rejected, _ = sdpa_attention_forward(module, q, k, v, rows.seen, **(given | {"is_causal": False}))
     both = torch.cat([causal.flatten(0, 1), rejected.flatten(0, 1)])
     return both.index_select(0, rows.outputs).unflatten(0, (len(query), -1)), None
 
@@ -76,7 +76,8 @@ def split(
 def _take(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Return the states of some places: (B, heads, T, head size), (B, n) -> (B, heads, n, head size)."""
     flat = states.transpose(1, 2).flatten(0, 1)
-    return flat.index_select(0, places.flatten()).unflatten(0, places.shape).transpose(1, 2)
+    taken: torch.Tensor = flat.index_select(0, places.flatten()).unflatten(0, places.shape)
+    return taken.transpose(1, 2)
 
 
 AttentionInterface.register(NAME, split)
