@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 from msgspec import structs
 
@@ -313,9 +314,9 @@ def _count(table: str, rows: pa.Table, tallies: Mapping[int, Tally]) -> None:
         else:
             tally.feedback += number
     for batch in rows.select([PIECE, "redactions"]).to_batches():
-        if batch.column(1).null_count < len(batch) and len(batch.column(1).keys):  # most hold nothing
-            for piece, redactions in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                tallies[piece].redactions.update(dict(redactions or ()))
+        some = batch.take(pa.array(np.flatnonzero(np.diff(batch.column(1).offsets))))  # most hold nothing
+        for piece, redactions in zip(*(column.to_pylist() for column in some.columns), strict=True):
+            tallies[piece].redactions.update(dict(redactions or ()))
 
 
 def _count_known(rows: pa.Table, verdicts: Sequence[str], tallies: Mapping[int, Tally], conflicts: Conflicts) -> None:

@@ -140,7 +140,7 @@ def lines(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[Span]:
 
 
 def runs(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[Run | Span]:
-    """Yield the same lines as `lines`, as many at once as a block has; alone those that are not as all others are."""
+    """Yield the same lines as `lines`, as many at once as a block has."""
     held = Held(limit)
     for block in blocks:
         # The line that the blocks before have begun, and where a hole or an oversized line may be, all of them.
@@ -151,7 +151,8 @@ def runs(blocks: Iterator[bytes], offset: int, limit: int) -> Iterator[Run | Spa
             if held.length or length > limit or part.startswith(b"\0"):
                 offset += held.add_behind_hole(part)
                 raw, length = held.take()
-            yield Span(offset, length, raw, ended=True, separator=1)
+            span = Span(offset, length, raw, ended=True, separator=1)
+            yield span if span.oversized else Run(offset, raw + b"\n", [0, length + 1])
             offset += length + 1
         bounds = _bounds(block, alone) if alone else [0]
         if len(bounds) > 1:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import zstandard
 
-BLOCK_BYTES: Final = 1 << 20
+BLOCK_BYTES: Final = 2 << 20
 ARCHIVE_BLOCK_BYTES: Final = 1 << 13
 """Small, because a hostile archive unpacks to thousands of times its size."""
 
@@ -61,7 +61,7 @@ class Stream:
             yield from self._plain(start)
             return
         skip = start
-        for block in self._unpacked(self._frame):
+        for block in _gathered(self._unpacked(self._frame)):
             if skip >= len(block):
                 skip -= len(block)
             else:
@@ -70,6 +70,10 @@ class Stream:
 
     def read(self, start: int, size: int) -> bytes:
         """Return the `size` plain bytes from offset `start`, fewer where the file ends before."""
+        if self._frame is None:
+            with self.path.open("rb") as file:
+                file.seek(start)
+                return file.read(size)
         parts: list[bytes] = []
         missing = size
         for block in self.blocks(start):
@@ -122,3 +126,17 @@ class Stream:
                         yield block
             except _ERRORS:
                 return
+
+
+def _gathered(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in blocks of at least `BLOCK_BYTES` / 4, but for the last: many lines are read at once."""
+    parts: list[bytes] = []
+    size = 0
+    for block in blocks:
+        parts.append(block)
+        size += len(block)
+        if size >= BLOCK_BYTES // 4:
+            yield b"".join(parts)
+            parts, size = [], 0
+    if parts:
+        yield b"".join(parts)
