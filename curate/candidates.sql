@@ -1,10 +1,32 @@
 -- Pairs of responses to one prompt that no vote decided, best to ask first.
 --
 -- Reads views interactions, feedback, triples; tables features, ledger; variables cut_off, consent_allow, per_prompt,
--- total. Makes tables sides, decided, open_pairs, offered.
+-- total. Makes tables open_prompts, sides, decided, open_pairs, offered.
 -- Texts are compared by conversation_key (curate/features.sql), so that no annotator is shown two that look the same.
 
--- Every response, with whether a triple made of it could be kept: served, not empty, not cut off, consent given.
+-- Prompts of which two different responses were not compared. Of most lakes that is a small part, and the texts of the
+-- others need not be read: whatever normalisation makes the same, each of their pairs has its triple.
+CREATE TEMP TABLE open_prompts AS
+WITH served AS (SELECT DISTINCT prompt_hash, response_hash FROM interactions WHERE prompt_hash IS NOT NULL),
+settled AS (
+    SELECT prompt_hash, least(chosen_hash, rejected_hash) AS low, greatest(chosen_hash, rejected_hash) AS high
+    FROM triples LEFT JOIN (
+        SELECT triple_id, bool_or(name = 'contradiction_tied') AS tied
+        FROM ledger WHERE name IN ('contradiction_tied', 'weak_signal', 'retracted') GROUP BY triple_id
+    ) undecided USING (triple_id)
+    WHERE chosen_hash != rejected_hash
+    GROUP BY ALL HAVING bool_or(tied IS NULL) AND NOT coalesce(bool_or(tied), false))
+SELECT prompt_hash
+FROM (SELECT prompt_hash, count(*) AS responses FROM served GROUP BY prompt_hash HAVING responses > 1)
+LEFT JOIN (
+    SELECT prompt_hash, count(*) AS pairs
+    FROM settled
+    SEMI JOIN served a ON a.prompt_hash = settled.prompt_hash AND a.response_hash = low
+    SEMI JOIN served b ON b.prompt_hash = settled.prompt_hash AND b.response_hash = high
+    GROUP BY prompt_hash) USING (prompt_hash)
+WHERE coalesce(pairs, 0) < responses * (responses - 1) // 2;
+
+-- Every response to these, with whether a triple made of it could be kept: served, not empty, not cut off, consent given.
 CREATE TEMP TABLE responses AS
 SELECT interaction_id, source, prompt_hash, response_hash, event_time,
        -- Only responses at one point make a triple: one source and prompt, the same tools on offer, one consent.
@@ -15,7 +37,7 @@ SELECT interaction_id, source, prompt_hash, response_hash, event_time,
        AND NOT coalesce(list_contains(getvariable('cut_off')::VARCHAR[], finish_reason), false)
        AND consent IS NOT NULL
        AND list_has_any(getvariable('consent_allow')::VARCHAR[], [consent, split_part(consent, '@', 1)]) AS usable
-FROM interactions
+FROM interactions SEMI JOIN open_prompts USING (prompt_hash)
 WHERE prompt IS NOT NULL AND response IS NOT NULL AND prompt_hash IS NOT NULL;
 
 -- One row per different response at a point, the newest first: the newest model is the one to improve.

@@ -94,7 +94,7 @@ def _curate(
     counts = count(connection)
     findings = expectations.check(connection, folder, counts.triples, recipe)
     resolved = _resolved(recipe, rules, reasons) | {"evaluation_sets": decontaminate.sets(connection)}
-    digest = snapshot.content_hash(connection, folder, resolved)
+    digest = snapshot.content_hash(folder, resolved)
     done = Curation(
         folder=settings.curated / digest[:12], published=False, counts=counts, offer=offer, balanced=balanced
     )

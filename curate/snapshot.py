@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +26,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate import column_digests
 from curate.statements import statement
 from ingest.erasure.snapshots import name_successor
 from ingest.errors import LakeBusyError, SettingsError
@@ -105,17 +106,14 @@ def _groups(rows: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Table]
         yield pa.Table.from_batches(waiting).combine_chunks().cast(schema)
 
 
-def content_hash(connection: duckdb.DuckDBPyConnection, folder: Path, settings: dict[str, object]) -> str:
-    """Return the SHA-256, in hex, of the staged tables' rows in order and of `settings`: recipe and rules.
+def content_hash(folder: Path, settings: Mapping[str, object]) -> str:
+    """Return the SHA-256, in hex, of the tables' rows in order and of `settings`: recipe and rules.
 
-    It reads values, not bytes, so neither a compression nor a version that a file mentions changes it.
+    It reads values, not bytes, so neither a compression, nor row groups, nor a version that a file mentions changes it.
     """
     digest = hashlib.sha256(canonical_json({"schema": SCHEMA_VERSION, "settings": settings}))
     for name in TABLES:
-        digest.update(name.encode())
-        rows = connection.execute("SELECT sha256(to_json(t)) FROM read_parquet($path) t", {"path": str(folder / name)})
-        while hashes := rows.fetchmany(GROUP_ROWS):
-            digest.update("".join(row_hash for (row_hash,) in hashes).encode())
+        digest.update(f"{name} {column_digests.of(folder / name)}".encode())
     return digest.hexdigest()
 
 
