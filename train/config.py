@@ -63,6 +63,8 @@ class RunConfig(BaseModel):
     """Passes over the training pairs."""
     batch_size: Annotated[int, Field(ge=1)] = 8
     """Pairs in one forward pass."""
+    batch_tokens: Annotated[int | None, Field(ge=2)] = None
+    """Instead of --batch-size: most tokens in one forward pass, padding included; pairs of like length fill it."""
     gradient_accumulation: Annotated[int, Field(ge=1)] = 4
     """Forward passes in one optimiser step."""
     lora_rank: Annotated[int | None, Field(ge=1)] = None
@@ -136,6 +138,9 @@ class RunConfig(BaseModel):
         if config.lora_rank is None and (needless := {"lora_alpha", "lora_targets"} & set(values)):
             options = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(needless))
             raise SettingsError(f"{options} would change nothing without --lora-rank. Leave it out.")
+        if config.batch_tokens is not None and (needless := {"batch_size", "order"} & set(values)):
+            options = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(needless))
+            raise SettingsError(f"{options} would change nothing with --batch-tokens. Leave one of them out.")
         off = (None, "none", "off")
         switches.refuse_no_effect(config.loss, {name for name in values if getattr(config, name) not in off})
         return config

@@ -35,6 +35,7 @@ OPEN_DEFAULTS: Final = {
     "max_length": "what the model allows",
     "validation": "none",
     "label_smoothing": "none",
+    "batch_tokens": "none",
     "margin_scale": "none",
     "ld_alpha": "none",
     "lora_rank": "none",

@@ -31,6 +31,7 @@ from train import model as policies
 from train import processes
 from train.adapter import train_adapter
 from train.arguments import training_arguments
+from train.budget import describe
 from train.card import write_card
 from train.collate import Collator
 from train.config import RunConfig
@@ -226,7 +227,11 @@ def _trainer(
         objective=Objective.of(config),
         order=config.order,
         token_metrics=config.extra_metrics == "on",
+        batch_tokens=config.batch_tokens,
     )
+    if processes.is_first():
+        lengths = pairs.segment_lengths[pairs.rows_of("train")]
+        NARRATION.print(describe(trainer.batches(), lengths, policy.sharing))
     trainer.remove_callback(PrinterCallback)
     trainer.metrics_file = config.output / "metrics.jsonl"
     trainer.add_callback(CheckpointEvery(trainer, config.checkpoint_every))

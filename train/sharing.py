@@ -60,6 +60,12 @@ class Sharing:
         shared, apart = self.work(lengths)
         return shared * self.gain < apart
 
+    def fed(self, lengths: np.ndarray) -> int:
+        """Return the tokens that a batch feeds to the model, padding included, in the layout that it gets."""
+        if self.pays(lengths):
+            return len(lengths) * int(lengths.sum(axis=1).max())
+        return 2 * len(lengths) * int((lengths[:, 0] + lengths[:, 1:].max(axis=1)).max())
+
     def work(self, lengths: np.ndarray) -> tuple[float, float]:
         """Return the work of a batch with shared prompts and without, in tokens of work outside attention.
 

@@ -16,6 +16,7 @@ from transformers import SchedulerType, TrainingArguments
 from ingest.errors import TrainingError
 from train import processes
 from train.batches import EpochBatches, EpochLoader, EpochOrder
+from train.budget import BudgetBatches
 from train.collate import Batch, Collator
 from train.config import Order
 from train.dataset import Pair, PairDataset
@@ -49,12 +50,13 @@ class DPOTrainer(ResumableTrainer):
         objective: Objective,
         order: Order,
         token_metrics: bool = False,
+        batch_tokens: int | None = None,
     ) -> None:
         self.policy, self.pairs, self.order = policy, pairs, order
         self.objective: Objective = objective
         self.collate = Collator(policy.padding_id, policy.sharing)
         self.seen = []
-        self.token_metrics = token_metrics
+        self.token_metrics, self.batch_tokens = token_metrics, batch_tokens
         validation = pairs.rows_of("validation")
         super().__init__(
             model=policy.model,
@@ -185,13 +187,20 @@ class DPOTrainer(ResumableTrainer):
             on_rows(1)
         return ReadOut(policy[:, 0], policy[:, 1], *self.pairs.reference[rows].T)
 
+    def batches(self, rank: int = 0, count: int = 1) -> EpochBatches | BudgetBatches:
+        """Return the micro-batches of process `rank` of `count`, as places among the training pairs."""
+        rows, seed = self.pairs.rows_of("train"), self.args.seed
+        if self.batch_tokens is not None:
+            lengths = self.pairs.segment_lengths[rows]
+            return BudgetBatches(lengths, self.batch_tokens, self.collate.sharing, seed, rank, count)
+        order = EpochOrder(self.pairs.lengths[rows], self.args.per_device_train_batch_size, self.order, seed)
+        return EpochBatches(order, rank, count)
+
     def get_train_dataloader(self) -> EpochLoader:
         """Return the loader of this process's micro-batches (`train.batches`); the base class would pad uneven ones."""
-        lengths = self.pairs.lengths[self.pairs.rows_of("train")]
-        order = EpochOrder(lengths, self.args.per_device_train_batch_size, self.order, self.args.seed)
         return EpochLoader(
             cast(Subset[Pair], self.train_dataset),
-            batch_sampler=EpochBatches(order, processes.rank(), processes.count()),
+            batch_sampler=self.batches(processes.rank(), processes.count()),
             collate_fn=self.collate,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
