@@ -90,6 +90,11 @@ def _narrate(done: Curation) -> None:
     NARRATION.print(table)
     if done.balanced:
         NARRATION.print(_balance(done.balanced))
+    contests = done.contests
+    NARRATION.print(
+        f"pairs with votes both ways: {contests.contradicted:,}; weighed by {contests.raters:,} known raters: "
+        f"{contests.weighed:,}; circles of preferences: {contests.cycles:,}, of {contests.in_cycles:,} triples"
+    )
     NARRATION.print(f"pairs offered to annotators: {done.offer.offered:,}; beyond the caps: {done.offer.left_out:,}")
     state = "published" if done.published else "nothing new: this snapshot was published already"
     NARRATION.print(f"{state}: {done.folder}", soft_wrap=True)

@@ -33,6 +33,7 @@ SET_REASONS: Final = (
     exact_duplicates.DUPLICATE,
     contradictions.MINORITY,
     contradictions.TIED,
+    contradictions.CYCLE,
     split.BRIDGE,
     near_duplicate_triples.NEAR,
     balance.OVER_CAP,
@@ -69,7 +70,7 @@ def apply(
         SELECT triple_id, prompt_hash, chosen_hash, rejected_hash, strength, last_time, coalesce(n_agree, 1) AS votes
         FROM triples ANTI JOIN ledger USING (triple_id)""")  # a triple without a count is one vote: its own
     exact_duplicates.find(connection)
-    contradictions.resolve(connection)
+    contradictions.resolve(connection, recipe.contradictions)
     connection.execute("""
         CREATE TEMP TABLE standing AS
         SELECT triple_id, prompt_hash, prompt_group FROM triples ANTI JOIN ledger USING (triple_id)""")

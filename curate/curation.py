@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import duckdb
 
-from curate import balance, candidates, decontaminate, expectations, report, snapshot, split
+from curate import balance, candidates, contradictions, decontaminate, expectations, report, snapshot, split
 from curate.apply import apply
 from curate.counts import Counts, count
 from curate.recipe import Recipe
@@ -42,6 +42,7 @@ class Curation:
     """False when the same snapshot was there already."""
     counts: Counts
     offer: candidates.Offer
+    contests: contradictions.Contests
     balanced: balance.Balance | None = None
     """None when the recipe balances nothing."""
 
@@ -96,7 +97,12 @@ def _curate(
     resolved = _resolved(recipe, rules, reasons) | {"evaluation_sets": decontaminate.sets(connection)}
     digest = snapshot.content_hash(folder, resolved)
     done = Curation(
-        folder=settings.curated / digest[:12], published=False, counts=counts, offer=offer, balanced=balanced
+        folder=settings.curated / digest[:12],
+        published=False,
+        counts=counts,
+        offer=offer,
+        contests=contradictions.contests(connection),
+        balanced=balanced,
     )
     if done.folder.is_dir():
         if is_withdrawn(done.folder):
@@ -114,6 +120,7 @@ def _curate(
     snapshot.write_text(folder / "report.html", report.render(connection, facts))
     progress("publish")
     manifest = {"snapshot": done.folder.name, "content_hash": digest, "counts": asdict(counts)}
+    manifest["contests"] = asdict(done.contests)
     manifest |= {"balance": asdict(balanced)} if balanced else {}
     manifest |= {"candidates": asdict(offer), "lake": versions, **resolved}
     snapshot.write_manifest(folder, manifest)

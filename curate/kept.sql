@@ -17,7 +17,8 @@ SELECT p.triple_id, t.prompt_group,
        votes_for + votes_against AS n_votes,
        votes_for AS n_agree,
        votes_for / (votes_for + votes_against) AS agreement,
-       CASE WHEN votes_for + votes_against > 1
+       CASE WHEN chance IS NOT NULL THEN round(1 - chance, 6)
+            WHEN votes_for + votes_against > 1
             THEN (votes_against + 1) / (votes_for + votes_against + 2) END AS label_noise,
        CASE WHEN m.triple_id IS NULL THEN t.event_ids ELSE m.event_ids END AS event_ids,
        CASE WHEN m.triple_id IS NULL THEN t.user_ids ELSE m.user_ids END AS user_ids,

@@ -50,6 +50,15 @@ class NearDuplicates(_Strict):
     """Of question, chosen and rejected, each: of such triples the best one stays."""
 
 
+class Contradictions(_Strict):
+    """When votes on one pair of responses decide it."""
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.6
+    """Where several raters are known: probability of being right from which a side stays; else both are dropped."""
+    cycles: Literal["keep", "drop"] = "keep"
+    """What becomes of triples in circles of preferences; they are counted and marked either way."""
+
+
 class Balance(_Strict):
     """What the data set shall be like as a whole; with every mapping empty, nothing is balanced (curate/balance.py)."""
 
@@ -183,6 +192,7 @@ class Recipe(_Strict):
     tokens: TokenLimit | None = None
     """Runs rule too_many_tokens, before the recipe's own."""
     decontamination: Decontamination = Decontamination()
+    contradictions: Contradictions = Contradictions()
     split: Split = Split()
     balance: Balance = Balance()
     gate: Gate = Gate()

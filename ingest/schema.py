@@ -15,7 +15,7 @@ from typing import Final, TypedDict
 import msgspec
 import pyarrow as pa
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Raised whenever a table below changes."""
 
 SIGNALS: Final = (
@@ -387,6 +387,9 @@ CURATED: Final = _table(
         ("cluster_id", pa.string()),  # prompts of one cluster are never in two splits
         ("agreement", pa.float64()),  # votes for the majority / all votes on the pair
         ("label_noise", pa.float64()),  # estimated probability that the label is wrong; null when unknown
+        ("chosen_score", pa.float64()),  # Bradley-Terry, where votes compare more than two responses; else null
+        ("rejected_score", pa.float64()),
+        ("in_cycle", pa.bool_()),  # A is preferred over B, B over C, C over A
         ("language", pa.string()),
         ("prompt_chars", pa.int32()),
         ("chosen_chars", pa.int32()),

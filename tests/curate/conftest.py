@@ -123,7 +123,7 @@ def judge_triples(
 ) -> Judged:
     """Run everything but the gate and the files over `rows`; without a recipe, by the default one of any strength.
 
-    `known` is prompt group -> split published before.
+    `known` is prompt group -> split published before; `feedback` names the raters of events.
     """
     recipe = recipe or recipes.Recipe(rules=tuple(rule.name for rule in RULES if rule.name != "weak_signal"))
     connection = duckdb.connect(config={"threads": 1})

@@ -1,8 +1,12 @@
 """Votes both ways on one pair, worked by hand."""
 
+import math
 from fractions import Fraction
 
 import pytest
+
+from curate.recipe import Contradictions, Recipe
+from ingest.schema import FEEDBACK
 
 from .conftest import Row, judge_triples, make_triple, varied
 
@@ -88,3 +92,90 @@ def test_a_triple_without_a_count_is_one_vote() -> None:
     row = make_triple(**YES, n_agree=None, n_votes=None)
     judged = judge_triples([row, *varied(2)])
     assert judged.curated[row["triple_id"]]["n_votes"] == 1
+
+
+def cast(events: dict[str, str], kind: str = "annotator") -> list[Row]:
+    """Return feedback: event -> who cast it."""
+    return [
+        dict.fromkeys(FEEDBACK.names) | {"feedback_id": event, "rater_id": rater, "rater_kind": kind}
+        for event, rater in events.items()
+    ]
+
+
+def test_two_votes_of_the_unreliable_lose_against_the_reliable() -> None:
+    """On 40 other pairs a, b and c agree and d and e say the other thing half of the time; here d and e outvote a."""
+    rows: list[Row] = []
+    events: dict[str, str] = {}
+    for n in range(40):
+        against = ["d", "e"] if n % 2 else []
+        for side, voters in ((YES, ["a", "b", "c", *(r for r in "de" if r not in against)]), (NO, against)):
+            if voters:
+                ids = [f"{n}{rater}" for rater in voters]
+                events |= dict(zip(ids, voters, strict=True))
+                rows.append(make_triple(f"w{n}", **side, event_ids=ids, n_agree=len(ids), n_votes=5))
+    right = make_triple(**YES, event_ids=["xa"], n_agree=1)
+    wrong = make_triple(**NO, event_ids=["xd", "xe"], n_agree=2)
+    events |= {"xa": "a", "xd": "d", "xe": "e"}
+    judged = judge_triples([*rows, right, wrong], feedback=cast(events))
+    assert judged.first(right) is None
+    assert judged.first(wrong) == "contradiction_minority"
+    row = judged.curated[right["triple_id"]]
+    assert (row["n_votes"], row["n_agree"]) == (3, 1)
+    assert 0.0 < row["label_noise"] < 0.2
+    plain = judge_triples([*rows, right, wrong])
+    assert plain.first(wrong) is None, "counted, two against one win"
+
+
+def test_a_deadlock_of_equals_stays_one_where_they_are_known() -> None:
+    rows = [make_triple(**YES, event_ids=["1"]), make_triple(**NO, event_ids=["2"])]
+    judged = judge_triples([*rows, *varied(2)], feedback=cast({"1": "a", "2": "b"}))
+    detail = "1 for, 1 against, right with probability 0.50 by its raters"
+    assert [judged.dropped[row["triple_id"]] for row in rows] == [[("contradiction_tied", True, detail)]] * 2
+
+
+def test_votes_of_nobody_known_count_as_those_of_a_newcomer() -> None:
+    """Two known raters, 1 : 1, and three unknown for yes: odds (0.8 / 0.2)^3 = 64 to 1 before anything is learnt."""
+    rows = [make_triple(**YES, event_ids=["1", "x", "y", "z"], n_agree=4), make_triple(**NO, event_ids=["2"])]
+    judged = judge_triples([*rows, *varied(2)], feedback=cast({"1": "a", "2": "b"}))
+    assert judged.first(rows[0]) is None
+    assert judged.curated[rows[0]["triple_id"]]["label_noise"] < 1 / 64
+
+
+def test_one_rater_has_one_voice_however_often_they_are_heard() -> None:
+    """c says no by four rules, a and b say yes once: counted 4 to 2, weighed 1 to 2: odds 4 to 1."""
+    yes = [make_triple(**YES, event_ids=["1", "2"], n_agree=2)]
+    no = [make_triple(**NO, rule=rule, event_ids=[rule]) for rule in ("choice", "edit", "rank", "rating")]
+    known = cast({"1": "a", "2": "b", **dict.fromkeys(("choice", "edit", "rank", "rating"), "c")})
+    judged = judge_triples([*yes, *no, *varied(2)], feedback=known)
+    assert judged.first(yes[0]) is None
+    assert "contradiction_minority" in {name for name, _, _ in judged.dropped[no[0]["triple_id"]]}
+
+
+def test_a_circle_is_marked_and_dropped_when_asked() -> None:
+    """A over B, B over C, C over A; D, over which A is preferred, is in no circle."""
+    circle = [make_triple(chosen=w, rejected=r) for w, r in (("A", "B"), ("B", "C"), ("C", "A"))]
+    outside = make_triple(chosen="A", rejected="D")
+    judged = judge_triples([*circle, outside, *varied(2)])
+    assert [judged.curated[row["triple_id"]]["in_cycle"] for row in (*circle, outside)] == [True, True, True, False]
+    recipe = Recipe(contradictions=Contradictions(cycles="drop"))
+    judged = judge_triples([*circle, outside, *varied(2)], recipe)
+    assert [judged.first(row) for row in (*circle, outside)] == ["preference_cycle"] * 3 + [None]
+
+
+def test_scores_and_margins_where_three_are_compared() -> None:
+    """A over B twice, B over C once. Margin = max(0, 2 P - 1); a margin that the signal states stays."""
+    first = make_triple(chosen="A", rejected="B", n_agree=2, n_votes=2)
+    second = make_triple(chosen="B", rejected="C", margin=0.125)
+    other = make_triple("Bye?")
+    judged = judge_triples([first, second, other, *varied(2)])
+    row = judged.curated[first["triple_id"]]
+    a, b = row["chosen_score"], row["rejected_score"]
+    p = 1 / (1 + math.exp(b - a))
+    assert row["margin"] == pytest.approx(2 * p - 1, abs=2e-6)
+    c = judged.curated[second["triple_id"]]["rejected_score"]
+    q = 1 / (1 + math.exp(c - b))
+    # Where the derivative of the log posterior is 0: votes won and lost beyond what is expected equal the score.
+    assert [2 * (1 - p), 1 - q - 2 * (1 - p), q - 1] == pytest.approx([a, b, c], abs=1e-5)
+    assert judged.curated[second["triple_id"]]["margin"] == 0.125
+    alone = judged.curated[other["triple_id"]]
+    assert (alone["chosen_score"], alone["margin"], alone["in_cycle"]) == (None, None, False)

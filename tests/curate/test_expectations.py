@@ -98,7 +98,6 @@ def test_measure_reads_the_staged_files(
     ledger = [{"triple_id": key, "rule": "r@v1", "first": first} for key, first in drops]
     pq.write_table(pa.Table.from_pylist(ledger, schema=DROPPED), tmp_path / "dropped.parquet")
     connection = duckdb.connect()
-    connection.execute(statement("language.sql"))
     connection.execute(statement("features.sql").split("CREATE TEMP TABLE")[0])
     triples = len({row["triple_id"] for row in rows}) + (metric == "unaccounted")
     found = expectations.measure(connection, tmp_path, triples)

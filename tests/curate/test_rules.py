@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from curate import balance, balance_rows, decontaminate, ngrams, rewordings
+from curate import balance, balance_rows, decontaminate, ngrams, rankings, raters, rewordings
 from curate.apply import SET_REASONS
 from curate.minhash import VERSION
 from curate.recipe import Recipe
@@ -149,8 +149,9 @@ HASHES = {
     "over_cap@v1": "c367e0681a4b356b",
     "balanced_out@v1": "2244513cd1344d76",
     "bridges_splits@v1": "e3eed104c688ec77",
-    "contradiction_minority@v1": "0425c34c98955633",
-    "contradiction_tied@v1": "0425c34c98955633",
+    "contradiction_minority@v2": "6d955c7548ebbb2b",
+    "contradiction_tied@v2": "6d955c7548ebbb2b",
+    "preference_cycle@v1": "1941258ac15bd44e",
 }
 """Who changes what a rule does raises its version, and then this table."""
 
@@ -223,7 +224,7 @@ DEFINED = (*RULES, TOO_MANY_TOKENS)
 
 def test_a_changed_rule_has_a_new_version() -> None:
     made_of = {rule.id: [rule.drop_if, dict(rule.params), code("features.sql"), code("signs.sql")] for rule in DEFINED}
-    overlap, duplicate, minority, tied, bridge, near, capped, balanced = SET_REASONS
+    overlap, duplicate, minority, tied, cycle, bridge, near, capped, balanced = SET_REASONS
     finding = ("decontaminate.sql", "contaminated.sql", "contaminated_ledger.sql")
     made_of[overlap.id] = [*map(code, finding), str(VERSION), python(decontaminate), python(rewordings), python(ngrams)]
     made_of[duplicate.id] = [code("exact_duplicates.sql")]
@@ -232,7 +233,11 @@ def test_a_changed_rule_has_a_new_version() -> None:
     made_of[capped.id] = [python(balance_rows.cap)]
     made_of[balanced.id] = [python(balance._write)]
     made_of[bridge.id] = [code("split.sql")]
-    made_of[minority.id] = made_of[tied.id] = [code("contradictions.sql")]
+    made_of[minority.id] = made_of[tied.id] = [
+        *map(code, ("contradictions.sql", "verdicts.sql")),
+        python(raters.estimate),
+    ]
+    made_of[cycle.id] = [code("rankings.sql"), python(rankings.cycles)]
     found = {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16] for key, value in made_of.items()}
     assert found == HASHES
 
