@@ -71,7 +71,7 @@ def test_null_verdict_names_rule_and_rows() -> None:
     ("rows", "rule"),
     [
         ([make_triple(consent=None), make_triple("Other?", consent="none")], "missing_consent@v2"),
-        ([make_triple(), make_triple(chosen="no", rejected="yes")], "contradiction_tied@v1"),
+        ([make_triple(), make_triple(chosen="no", rejected="yes")], "contradiction_tied@v2"),
     ],
     ids=["row rule", "deadlock"],
 )

@@ -108,8 +108,8 @@ def test_mean_log_ratio() -> None:
 def test_style_is_balanced_like_length() -> None:
     """Bold is chosen in 40 of 50 pairs that differ in it."""
     rows = [
-        make_triple(f"w{n}", **({"chosen": "**Yes**, it is", "rejected": "Yes, it is"} if n < 40 else
-                                {"chosen": "No, it is not", "rejected": "**No**, it is not"}))
+        make_triple(f"w{n}", **({"chosen": "**Yes**, it is", "rejected": "Nobody knows that"} if n < 40 else
+                                {"chosen": "No, it is not", "rejected": "**Nobody** knows that"}))
         for n in range(50)
     ]  # fmt: skip
     judged = balanced(rows, chosen_has_more={"bold": 0.5}, **STRICT)

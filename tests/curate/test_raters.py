@@ -33,7 +33,7 @@ def test_as_crowd_kit_does_it() -> None:
     frame = pd.DataFrame({"task": contest, "worker": rater, "label": np.where(low, "low", "high")})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = OneCoinDawidSkene(n_iter=500, tol=1e-12)
+        model = OneCoinDawidSkene(n_iter=200, tol=1e-12)
         expected = model.fit_predict_proba(frame)
     found = estimate(contest, rater, low, np.zeros(2 * count), **WITHOUT_PRIOR)
     assert found.rater == pytest.approx(model.skills_.sort_index().to_numpy(), abs=1e-4)

@@ -95,8 +95,8 @@ def test_manifest(latest: Path) -> None:
 def test_dropped_says_why(latest: Path) -> None:
     rows = pq.read_table(latest / "dropped.parquet").to_pylist()
     assert sorted((row["rule"], row["detail"], row["first"]) for row in rows) == [
-        ("contradiction_tied@v1", "1 for, 1 against", True),
-        ("contradiction_tied@v1", "1 for, 1 against", True),
+        ("contradiction_tied@v2", "1 for, 1 against", True),
+        ("contradiction_tied@v2", "1 for, 1 against", True),
         ("empty_side@v1", "chosen is empty", True),
     ]
     assert rows[0]["reason"].endswith(".")
