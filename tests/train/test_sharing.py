@@ -30,6 +30,7 @@ from train import split_attention
 from train.collate import Collator
 from train.dataset import Pair
 from train.logprobs import token_logps
+from train.model import load
 from train.model_checks import sharing_of
 from train.sharing import ALWAYS, NEVER, Sharing, block_mask, visible
 
@@ -135,6 +136,31 @@ def test_models_that_may_share_are_measured_to(kind: str) -> None:
 
     assert reason == ""
     assert sharing.longest > 2**40
+
+
+def test_a_loaded_model_attends_in_the_way_that_skips_what_is_hidden(model_folder: Path) -> None:
+    policy = load(model_folder, torch.device("cpu"), None)
+    off = load(model_folder, torch.device("cpu"), None, share_prompts=False)
+
+    assert policy.model.config._attn_implementation == split_attention.NAME
+    assert not policy.sharing.dense
+    assert policy.unshared_because == ""
+    assert (off.sharing, off.model.config._attn_implementation) == (NEVER, "sdpa")
+    assert torch.equal(policy.model(torch.arange(9)[None]).logits, off.model(torch.arange(9)[None]).logits)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt2"])
+def test_a_model_that_keeps_the_places_to_itself_is_measured_not_to(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention that is not told where the responses lie lets rejected see chosen."""
+    model = small(kind)
+    model.set_attn_implementation(split_attention.NAME)
+    assert sharing_of(model)[1] == ""
+
+    monkeypatch.setattr(split_attention.Rows, "of", lambda batch: None)
+    sharing, reason = sharing_of(model)
+
+    assert sharing == NEVER
+    assert "hidden states differ by" in reason
 
 
 @pytest.mark.parametrize("kind", ["mistral", "qwen2 with a window"])
