@@ -3,7 +3,7 @@
 python -m bench
 """
 
-from bench import collector, ingest, label_queue, label_sessions, logger, near_duplicates, pairing
+from bench import collector, ingest, label_queue, label_sessions, logger, near_duplicates, pairing, train
 
 ingest.main()
 logger.main()
@@ -12,3 +12,4 @@ pairing.main()
 near_duplicates.main()
 label_queue.main()
 label_sessions.main()
+train.main(["--repeats", "1", "--vocabularies", "2048"])
