@@ -1,12 +1,18 @@
 """The command line of curate/: triples in, a data set out, and for every triple that is not in it why.
 
     python -m curate run [--config winnow.toml] [--recipe recipe.toml]
+    python -m curate verify [SNAPSHOT]     whether a snapshot is what its manifest says
+    python -m curate diff A B              which rows came, went and changed, and why
 
-stdout gets one line of JSON; progress and the table of counts go to stderr.
+A SNAPSHOT is a folder; left out, it is the latest of the workspace. stdout gets one line of JSON; progress and
+tables go to stderr.
 """
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -19,12 +25,19 @@ from rich.text import Text
 from curate import recipe as recipes
 from curate.balance import Balance
 from curate.curation import STAGES, Curation, curate
+from curate.diff import Differences, diff
+from curate.published import find
+from curate.verify import Verified, verify
 from ingest import settings as workspaces
-from ingest.errors import WinnowError
+from ingest.errors import SnapshotError, WinnowError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_show_locals=False)
 NARRATION = Console(stderr=True, markup=False, emoji=False)
 """Names are shown as they are, also where they look like markup."""
+
+
+Named = Annotated[Path | None, typer.Argument(metavar="SNAPSHOT", help="Its folder; default the latest one.")]
+Config = Annotated[Path | None, typer.Option(help="Settings of the workspace; default ./winnow.toml.")]
 
 
 @app.callback()
@@ -34,11 +47,11 @@ def main() -> None:
 
 @app.command()
 def run(
-    config: Annotated[Path | None, typer.Option(help="Settings of the workspace; default ./winnow.toml.")] = None,
+    config: Config = None,
     recipe: Annotated[Path | None, typer.Option(help="Curation recipe; default curate/default_recipe.toml.")] = None,
 ) -> None:
     """Curate the lake's triples and publish the snapshot; the same input publishes nothing twice."""
-    try:
+    with _errors():
         settings, chosen = workspaces.load(config), recipes.load(recipe)
         with Progress(
             TextColumn("curate: {task.description}", markup=False),
@@ -52,11 +65,72 @@ def run(
                 settings, chosen, lambda name: bar.update(task, description=name, completed=STAGES.index(name))
             )
             bar.update(task, description="done", completed=len(STAGES))
+    _narrate(done)
+    typer.echo(json.dumps(_summary(done)))
+
+
+@app.command(name="verify")
+def verify_command(snapshot: Named = None, config: Config = None) -> None:
+    """Hash a snapshot again, files and rows, and count it; ends with 15 where it is not what its manifest says."""
+    with _errors():
+        found = verify(find(snapshot, config))
+        if found.differences:
+            NARRATION.print(_wrong(found))
+        typer.echo(json.dumps(asdict(found)))
+        if found.differences:
+            raise SnapshotError(
+                f"Snapshot {found.snapshot} is not as it was published: {len(found.differences)} differences. "
+                "Curate again, or bring it back from a copy."
+            )
+    NARRATION.print(
+        f"{found.snapshot} is as published: {found.files} files, {found.bytes:,} bytes, {found.row_groups:,} row groups"
+    )
+
+
+@app.command(name="diff")
+def diff_command(
+    before: Annotated[Path, typer.Argument(metavar="A", help="A snapshot's folder.")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="The folder of another, newer one.")],
+    out: Annotated[Path | None, typer.Option(help="New Parquet file for all rows that differ.")] = None,
+    show: Annotated[int, typer.Option(min=0, help="Rows that are printed.")] = 20,
+) -> None:
+    """Say which rows came, went and changed from snapshot A to B, and why."""
+    with _errors():
+        found = diff(find(before, None), find(after, None), show=show, out=out)
+    NARRATION.print(_differences(found))
+    typer.echo(json.dumps(asdict(found)))
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """End a command with one line and the exit code of what is wrong."""
+    try:
+        yield
     except WinnowError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
-    _narrate(done)
-    typer.echo(json.dumps(_summary(done)))
+
+
+def _wrong(found: Verified) -> Table:
+    table = Table(title="not as published", title_justify="left")
+    for name in ("file", "what", "detail"):
+        table.add_column(name)
+    for difference in found.differences:
+        table.add_row(*(Text(value) for value in (difference.file, difference.kind, difference.detail)))
+    return table
+
+
+def _differences(found: Differences) -> Table:
+    title = f"{found.before} -> {found.after}: {found.same:,} rows are the same"
+    table = Table(title=title, title_justify="left")
+    table.add_column("what, and why")
+    table.add_column("rows", justify="right")
+    for why, rows in found.why.items():
+        table.add_row(Text(why), f"{rows:,}", end_section=why == list(found.why)[-1])
+    for row in found.rows:
+        seen = " ".join(filter(None, (row["rule"], row["detail"])))
+        table.add_row(Text(f"{row['what']} {row['triple_id']}  {seen}"), "")
+    return table
 
 
 def _summary(done: Curation) -> dict[str, object]:

@@ -1,11 +1,12 @@
-"""A hash of what a Parquet file says, whatever wrote it.
+"""A hash of what the rows of a Parquet file say, whatever wrote it.
 
 Reads one file, a row group at a time. Each column is hashed by itself, value after value: which are null, how long each
-is, and the bytes of all; so texts never become Python objects, and no cut into row groups changes a hash.
+is, and the bytes of all; so texts never become Python objects. How the file itself is cut changes no hash.
 """
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate import row_groups
 
-def of(path: Path) -> str:
-    """Return the SHA-256, in hex, of the names, types and values of all columns."""
-    found = _Digests()
+
+def of(path: Path, rows: int) -> Iterator[str]:
+    """Yield the SHA-256, in hex, of the names, types and values of all columns, of each `rows` rows of the file."""
     with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group)
+        kinds = "\n".join(f"{field.name} {field.type}" for field in file.schema_arrow).encode()
+        groups = (batch for n in range(file.num_row_groups) for batch in file.read_row_group(n).to_batches())
+        for table in row_groups.cut(groups, rows):
+            found = _Digests()
             for name in table.column_names:
                 found.add(name, table[name].combine_chunks())
-        whole = hashlib.sha256("\n".join(f"{field.name} {field.type}" for field in file.schema_arrow).encode())
-    for part, digest in sorted(found.parts.items()):
-        whole.update(part.encode() + digest.digest())
-    return whole.hexdigest()
+            whole = hashlib.sha256(kinds)
+            for part, digest in sorted(found.parts.items()):
+                whole.update(part.encode() + digest.digest())
+            yield whole.hexdigest()
 
 
 class _Digests:

@@ -95,7 +95,8 @@ def _curate(
     counts = count(connection)
     findings = expectations.check(connection, folder, counts.triples, recipe)
     resolved = _resolved(recipe, rules, reasons) | {"evaluation_sets": decontaminate.sets(connection)}
-    digest = snapshot.content_hash(folder, resolved)
+    content = snapshot.content(folder, resolved)
+    digest = content.digest
     done = Curation(
         folder=settings.curated / digest[:12],
         published=False,
@@ -122,7 +123,7 @@ def _curate(
     manifest = {"snapshot": done.folder.name, "content_hash": digest, "counts": asdict(counts)}
     manifest["contests"] = asdict(done.contests)
     manifest |= {"balance": asdict(balanced)} if balanced else {}
-    manifest |= {"candidates": asdict(offer), "lake": versions, **resolved}
+    manifest |= {"candidates": asdict(offer), "lake": versions, **resolved, "row_groups": content.row_groups}
     snapshot.write_manifest(folder, manifest)
     split.record(
         connection, settings.curated, recipe.split

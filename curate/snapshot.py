@@ -16,8 +16,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +27,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate import column_digests
+from curate import column_digests, row_groups
 from curate.statements import statement
 from ingest.erasure.snapshots import name_successor
 from ingest.errors import LakeBusyError, SettingsError
@@ -85,47 +86,48 @@ def write_dropped(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
 
 def write_table(rows: pa.RecordBatchReader, schema: pa.Schema, path: Path) -> None:
     """Stream `rows`, cast to `schema`, into a Parquet file in row groups of GROUP_ROWS, and put it on disk."""
-    with _private(path) as file, pq.ParquetWriter(file, schema, compression="zstd", compression_level=3) as writer:
-        for group in _groups(rows, schema):
-            writer.write_table(group, row_group_size=GROUP_ROWS)
+    with private(path) as file, pq.ParquetWriter(file, schema, compression="zstd", compression_level=3) as writer:
+        for group in row_groups.cut(rows, GROUP_ROWS):
+            writer.write_table(group.cast(schema), row_group_size=GROUP_ROWS)
 
 
-def _groups(rows: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Table]:
-    """Cut a stream of batches of any sizes into tables of GROUP_ROWS rows, the last one smaller."""
-    waiting: list[pa.RecordBatch] = []
-    count = 0
-    for batch in rows:
-        waiting.append(batch)
-        count += batch.num_rows
-        while count >= GROUP_ROWS:
-            table = pa.Table.from_batches(waiting)
-            yield table.slice(0, GROUP_ROWS).combine_chunks().cast(schema)
-            waiting = table.slice(GROUP_ROWS).to_batches()
-            count -= GROUP_ROWS
-    if count:
-        yield pa.Table.from_batches(waiting).combine_chunks().cast(schema)
+@dataclass(frozen=True)
+class Content:
+    """What a snapshot says, whatever wrote its files."""
+
+    digest: str
+    """SHA-256, in hex: of the tables' rows in order, and of recipe and rules."""
+    row_groups: dict[str, list[str]]
+    """File -> SHA-256, in hex, of each GROUP_ROWS of its rows: they lead from a wrong hash to where it comes from."""
 
 
-def content_hash(folder: Path, settings: Mapping[str, object]) -> str:
-    """Return the SHA-256, in hex, of the tables' rows in order and of `settings`: recipe and rules.
+def content(folder: Path, settings: Mapping[str, object]) -> Content:
+    """Hash the tables in `folder` together with `settings`, the recipe and rules that made them.
 
     It reads values, not bytes, so neither a compression, nor row groups, nor a version that a file mentions changes it.
     """
-    digest = hashlib.sha256(canonical_json({"schema": SCHEMA_VERSION, "settings": settings}))
+    groups = {name: list(column_digests.of(folder / name, GROUP_ROWS)) for name in TABLES}
+    return Content(digest(groups, settings), groups)
+
+
+def digest(groups: Mapping[str, Sequence[str]], settings: Mapping[str, object]) -> str:
+    """Return the hash of a snapshot's content from those of its row groups and its settings."""
+    found = hashlib.sha256(canonical_json({"schema": SCHEMA_VERSION, "settings": settings}))
     for name in TABLES:
-        digest.update(f"{name} {column_digests.of(folder / name)}".encode())
-    return digest.hexdigest()
+        found.update(name.encode())
+        found.update("".join(groups[name]).encode())
+    return found.hexdigest()
 
 
-def write_manifest(folder: Path, content: dict[str, Any]) -> None:
-    """Write manifest.json: `content`, the versions of what wrote the files, and the hash of every file's bytes."""
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write manifest.json: `facts`, the versions of what wrote the files, and the hash of every file's bytes."""
     manifest = {
-        **content,
+        **facts,
         "schema_version": SCHEMA_VERSION,
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "files": {
-            path.name: {"bytes": path.stat().st_size, "sha256": _file_hash(path)}
-            for path in sorted(folder.iterdir())
+            path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": file_hash(path)}
+            for path in sorted(folder.rglob("*"))
             if path.is_file()
         },
     }
@@ -134,7 +136,7 @@ def write_manifest(folder: Path, content: dict[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small private file and put it on disk."""
-    with _private(path) as file:
+    with private(path) as file:
         file.write(text.encode("utf-8"))
 
 
@@ -156,7 +158,7 @@ def point_latest(curated: Path, name: str) -> None:
 
 
 @contextmanager
-def _private(path: Path) -> Iterator[Any]:
+def private(path: Path) -> Iterator[Any]:
     """Open a new file, mode 0600, and fsync it when it is whole."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -174,6 +176,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """Return the SHA-256, in hex, of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

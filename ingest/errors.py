@@ -12,6 +12,7 @@
     ├── RecipeError         a curation recipe is wrong
     ├── RuleError           a rule gave NULL, or dropped everything
     ├── GateError           a validation suite failed: nothing was published
+    ├── SnapshotError       a published snapshot is not what its manifest says, or is none
     ├── StoreError          the label store refused or failed
     ├── BallotError         what an annotator sent is no verdict that the task allows
     ├── ErasureError        what a user said is still somewhere after an erasure
@@ -106,6 +107,12 @@ class GateError(WinnowError):
     """A validation suite failed, so nothing was published."""
 
     exit_code = 7
+
+
+class SnapshotError(WinnowError):
+    """A published snapshot is not what its manifest says, or there is none where one is named."""
+
+    exit_code = 15
 
 
 class StoreError(WinnowError):
