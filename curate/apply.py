@@ -19,6 +19,7 @@ from curate import (
     decontaminate,
     exact_duplicates,
     near_duplicate_triples,
+    own_columns,
     scripts,
     split,
     tokens,
@@ -57,10 +58,12 @@ def apply(
     for name in ("style.sql", "signs.sql", "features.sql"):
         connection.execute(statement(name))
     tokens.count(connection, recipe.tokens, root)
+    own_columns.compute(connection, recipe.own_columns)
     connection.execute("""
         CREATE TEMP VIEW judged AS
         SELECT * REPLACE (coalesce(tokens, 0) AS tokens)
-        FROM triples JOIN features USING (triple_id) LEFT JOIN token_counts USING (triple_id)""")
+        FROM triples JOIN features USING (triple_id) LEFT JOIN token_counts USING (triple_id)
+            LEFT JOIN own_column_values USING (triple_id)""")
     reasons: tuple[Reason, ...] = (*rules, *SET_REASONS)
     _open_ledger(connection, reasons)
     _run_rules(connection, rules, total)

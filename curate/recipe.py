@@ -91,6 +91,16 @@ class Balance(_Strict):
         return self
 
 
+class OwnColumn(_Strict):
+    """A column for own rules that a Python function computes (curate/own_columns.py)."""
+
+    name: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
+    version: Annotated[int, Field(ge=1)]
+    """Raise it whenever the function's values change."""
+    function: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+    """As "module:function": Arrow batch of triples -> Arrow array with a value for each."""
+
+
 class OwnRule(_Strict):
     """A row rule that the recipe itself states."""
 
@@ -187,6 +197,8 @@ class Recipe(_Strict):
     params: Mapping[str, Mapping[str, Value]] = {}
     """Rule -> parameter -> value that replaces the default of curate/rules.py."""
     near_duplicates: NearDuplicates = NearDuplicates()
+    own_columns: tuple[OwnColumn, ...] = ()
+    """Computed before the rules; own_rules may use them."""
     own_rules: tuple[OwnRule, ...] = ()
     """Run after the others."""
     tokens: TokenLimit | None = None
@@ -205,9 +217,9 @@ class Recipe(_Strict):
             raise ValueError(f"no rule is called {', '.join(unknown)}; there are {', '.join(BY_NAME)}")
         if len(set(self.rules)) != len(self.rules):
             raise ValueError("a rule is listed twice in `rules`")
-        own = [rule.name for rule in self.own_rules]
-        if len(set(own)) != len(own):
-            raise ValueError("two of own_rules have one name")
+        for kind, named in (("own_rules", self.own_rules), ("own_columns", self.own_columns)):
+            if len({one.name for one in named}) != len(named):
+                raise ValueError(f"two of {kind} have one name")
         for name, params in self.params.items():
             if name not in self.rules:
                 raise ValueError(f"params.{name} has no effect: `rules` does not list {name}")

@@ -65,13 +65,15 @@ def test_documented(repository: Path) -> None:
     page = (repository / "docs" / "curation.md").read_text(encoding="utf-8")
     keys = re.findall(r"^\| `([\w.<>]+)` \| ([^|]*) \|", page.split("## Recipe")[1], re.MULTILINE)
     defaults = {
-        key: str(value) for key, value in _flat(Recipe().model_dump(exclude={"rules", "params", "own_rules", "tokens"}))
+        key: str(value)
+        for key, value in _flat(Recipe().model_dump(exclude={"rules", "params", "own_columns", "own_rules", "tokens"}))
     }
     assert dict(keys) == {
         "rules": "all fifteen",
         "params.<rule>.<parameter>": "see row rules",
         **defaults,
         "decontamination.sets": "none",
+        "own_columns": "none",
         "own_rules": "none",
         "tokens.folder": "none",
         "tokens.max_tokens": "2048",
