@@ -27,7 +27,7 @@ TAGS: Final = frozenset(
     | {"mark", "ins", "del"}
     | formulas.ELEMENTS
 )
-"""Every tag that this module gives. `class` and the start of an ordered list are its only attributes, besides those of
+"""Every tag that this module gives. Its only attributes are `class`, `dir`, the start of an ordered list, and those of
 formulas."""
 
 ROLES: Final = {"system": "System", "developer": "Developer", "user": "User", "assistant": "Assistant", "tool": "Tool"}
@@ -39,9 +39,13 @@ class _Untrusted(RendererHTML):
 
     @staticmethod
     def renderAttrs(token: Token) -> str:  # noqa: N802 (the library's name)
-        """Keep only the number that an ordered list starts with, and on which side a column of a table stands."""
-        if token.type == "ordered_list_open" and (start := token.attrs.get("start")) is not None:
-            return f' start="{int(start)}"'
+        """Keep only the number that an ordered list starts with, and on which side a column of a table stands.
+
+        Lists, quotes and tables begin where their own language does.
+        """
+        if token.type in ("bullet_list_open", "ordered_list_open", "blockquote_open", "table_open"):
+            start = token.attrs.get("start")
+            return ' dir="auto"' if start is None else f' dir="auto" start="{int(start)}"'
         side = str(token.attrs.get("style", "")).removeprefix("text-align:")
         return f' class="to-{side}"' if token.type in ("th_open", "td_open") and side in ("right", "center") else ""
 

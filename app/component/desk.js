@@ -4,8 +4,6 @@
 // this page, and a pair that came on screen less than `look_ms` ago takes none: a second press never meets a pair that
 // nobody has seen. A vote that gets no answer is sent again, with the same UUID, so that it counts once.
 
-const DEGREES = ["much better", "better", "slightly better", "tie", "slightly better", "better", "much better"];
-const ofScale = (place) => (place < 4 ? "left" : place > 4 ? "right" : "tie");
 const AGAIN_MS = 4000;
 
 const uuid = () => {
@@ -29,13 +27,14 @@ class Desk {
     this.bar = make("div", { class: "verdicts" });
     this.tools = make("div", { class: "tools" });
     this.drawer = make("aside", { class: "drawer" });
-    this.verdicts();
+    drawVerdicts(this);
     const middle = make("div", { class: "middle" }, this.stages, this.drawer);
     fill(root, this.top, middle, this.details.root, this.bar, this.tools);
     this.store = `winnow vote of ${data.annotator}`;
     this.pending = JSON.parse(sessionStorage.getItem(this.store) ?? "null");
     this.seen = data.answer ? `${data.sitting} ${data.answer.number}` : "";
-    this.onKey = (event) => this.key(event);
+    const keyboard = new Keyboard(this);
+    this.onKey = (event) => keyboard.press(event);
   }
 
   // --- what the server says ---
@@ -46,7 +45,7 @@ class Desk {
     this.join();
     this.heard(data);
     this.arrange();
-    this.status();
+    drawStatus(this);
     this.open();
     this.showDifference();
   }
@@ -129,55 +128,6 @@ class Desk {
   tell(kind, words) {
     this.notice.className = `notice ${kind}`;
     this.notice.textContent = words;
-  }
-
-  status() {
-    const { progress, annotator, view, last, task } = this.data;
-    const judged = progress.done + progress.skipped;
-    const share = make("progress", { max: "1", value: String(judged / Math.max(judged + progress.left, 1)) });
-    const count = (number, words) => make("span", { class: "count" }, make("b", {}, String(number)), ` ${words}`);
-    fill(
-      this.top,
-      make("span", { class: "annotator" }, annotator),
-      count(progress.done, "done"), count(progress.left, "left"), count(progress.skipped, "skipped"),
-      share, this.notice,
-    );
-    const other = (name) => (view === name ? "formatted" : name);
-    const shown = Boolean(this.front.pair);
-    fill(
-      this.tools,
-      last && button(`Undo (${last.words})`, "U", () => this.undo(last.event_id)),
-      shown && task.edit && button("Improve", "E", () => this.improve()),
-      shown && button(view === "raw" ? "Formatted view" : "Raw view", "V", () => this.send("view", other("raw"))),
-      shown && button(view === "diff" ? "Formatted view" : "Differences", "D", () => this.send("view", other("diff"))),
-      task.guidelines && button("Guidelines", "G", () => this.toggle("guidelines")),
-      button("History", "H", () => this.toggle("history")),
-      button("Keys", "?", () => this.toggle("keys")),
-    );
-    this.bar.toggleAttribute("hidden", !shown);
-    this.details.root.toggleAttribute("hidden", !shown);
-    if (!shown) this.stages.dataset.empty = this.pending ? "Saving…" : this.data.empty;
-  }
-
-  verdicts() {
-    const one = (words, key, verdict, place, look) =>
-      button(words, key, () => this.press(verdict, place), `verdict ${look}`);
-    const places = [1, 2, 3, 4, 5, 6, 7].map((place) => {
-      const side = ofScale(place);
-      const words = side === "tie" ? "Tie" : `${side === "left" ? "Left" : "Right"} ${DEGREES[place - 1]}`;
-      return one(words, String(place), side, place, `on-${side} degree-${Math.abs(place - 4)}`);
-    });
-    const choice = [
-      one("Left is better", "←", "left", null, "on-left degree-2"),
-      one("Tie", "T", "tie", null, "on-tie"),
-      one("Right is better", "→", "right", null, "on-right degree-2"),
-    ];
-    fill(
-      this.bar,
-      make("div", { class: "scale" }, ...(this.task.mode === "scale" ? places : choice)),
-      this.task.both_bad && one("Both bad", "B", "both_bad", null, "aside"),
-      button("Skip", "S", () => this.skip(), "verdict aside"),
-    );
   }
 
   // --- panels ---
@@ -325,75 +275,6 @@ class Desk {
     const [red, green, blue] = (getComputedStyle(document.querySelector(".stApp")).backgroundColor.match(/\d+/g) ?? [255, 255, 255]).map(Number);
     const theme = red + green + blue < 384 ? "dark" : "light";
     return { view: this.data.view, width: innerWidth, height: innerHeight, theme };
-  }
-
-  // --- keys ---
-
-  key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-    const writing = event.target.closest?.("textarea, input, select, [contenteditable]");
-    if (event.key === "Escape") this.back_out(writing);
-    else if (writing || event.repeat) return;
-    else if (!this.act(event)) return;
-    event.preventDefault();
-  }
-
-  back_out(writing) {
-    if (this.editor) this.closeEditor(true);
-    else if (this.menu) this.closeMenu();
-    else if (writing) writing.blur();
-    else if (this.panel) this.toggle(this.panel);
-    else this.details.ask(Infinity);
-  }
-
-  act(event) {
-    const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const digit = /^Digit[1-9]$/.test(event.code) ? Number(event.code.slice(5)) : Number(event.key);
-    if (this.menu) return this.inMenu(name, digit);
-    if (this.details.row !== undefined && this.inAspects(name)) return true;
-    if (event.shiftKey && digit >= 1) return this.details.toggle(digit - 1), true;
-    if (event.shiftKey && name !== " " && name !== "?") return false;
-    const action = this.actions(digit)[name];
-    action?.();
-    return Boolean(action);
-  }
-
-  inMenu(name, digit) {
-    const place = { ArrowLeft: 0, ArrowRight: this.choices.length - 1 }[name] ?? digit - 1;
-    if (this.choices[place] !== undefined) this.choose(this.choices[place]);
-    return true;
-  }
-
-  inAspects(name) {
-    const side = { ArrowLeft: "left", ArrowRight: "right", ArrowDown: "tie" }[name];
-    if (!side) return false;
-    const row = this.details.row;
-    this.details.judge(row, side);
-    this.details.ask(row + 1);
-    return true;
-  }
-
-  actions(digit) {
-    const { task, last, view } = this.data;
-    const scale = task.mode === "scale";
-    const other = (name) => this.send("view", view === name ? "formatted" : name);
-    return {
-      ...(scale && digit >= 1 && digit <= 7 ? { [String(digit)]: () => this.press(ofScale(digit), digit) } : {}),
-      ...(scale ? {} : {
-        ArrowLeft: () => this.press("left"), ArrowRight: () => this.press("right"), t: () => this.press("tie"),
-      }),
-      ...(task.both_bad ? { b: () => this.press("both_bad") } : {}),
-      ...(task.edit ? { e: () => this.improve() } : {}),
-      ...(task.guidelines ? { g: () => this.toggle("guidelines") } : {}),
-      ...(task.rationale === "off" ? {} : { w: () => this.details.why.focus() }),
-      ...(task.aspects.length ? { a: () => this.details.ask(0) } : {}),
-      ...(last ? { u: () => this.undo(last.event_id) } : {}),
-      s: () => this.skip(), v: () => other("raw"), d: () => other("diff"),
-      h: () => this.toggle("history"), "?": () => this.toggle("keys"),
-      " ": () => this.front.scroll(0.8), ArrowDown: () => this.front.scroll(0.2), ArrowUp: () => this.front.scroll(-0.2),
-      "[": () => this.front.prompt.parentElement.scrollBy({ top: -120 }),
-      "]": () => this.front.prompt.parentElement.scrollBy({ top: 120 }),
-    };
   }
 }
 

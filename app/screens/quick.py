@@ -16,7 +16,7 @@ from app.sitting import Sitting
 from ingest.errors import StoreError
 
 FOLDER: Final = Path(__file__).parents[1] / "component"
-SCRIPTS: Final = ("elements.js", "stage.js", "forms.js", "panels.js", "desk.js")
+SCRIPTS: Final = ("elements.js", "stage.js", "forms.js", "panels.js", "bars.js", "keys.js", "desk.js")
 """In the order in which they use each other; they are one module in the browser."""
 
 COMPONENT: Final = "quick"

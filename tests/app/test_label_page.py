@@ -194,3 +194,42 @@ def test_the_team_screen_counts_what_was_said(
     }  # fmt: skip
     row = page.dataframe[0].value.iloc[0]
     assert (row["Annotator"], row["Left"], row["Skipped"], row["Right"]) == ("ada", 1, 1, 0)
+
+
+TASK = """
+mode = "scale"
+rationale = "required"
+skip_reasons = ["Broken", "Unclear"]
+tags = ["wrong facts", "too long"]
+aspects = ["correct", "clear"]
+"""
+
+
+def test_the_form_of_the_plain_page_goes_into_the_event(
+    make_workspace: MakeWorkspace, open_page: Callable[..., AppTest]
+) -> None:
+    """Without a reason why nothing is stored; then everything at once; then a skip with its reason."""
+    workspace = make_workspace([candidate(0), candidate(1)], task=TASK)
+    page = press(open_page(workspace), "left-2-")
+    assert "Not counted: a reason why is required" in html(page)
+    assert workspace.events() == []
+
+    def field(group: Any, name: str) -> Any:
+        return next(each for each in group if str(each.key).startswith(name))
+
+    field(page.text_area, "why-").input("It answers.")
+    field(page.button_group, "tags-").set_value(["too long"])
+    field(page.button_group, "aspect-clear").set_value("tie")
+    field(page.button_group, "edit-").set_value("right")
+    page = page.run()
+    before = field(page.text_area, "text-right").value
+    field(page.text_area, "text-right").input(f"{before} Really.")
+    page = press(page.run(), "left-2-")
+    field(page.selectbox, "skip-").set_value("Unclear")
+    press(page.run(), "skip-")
+    verdict, skip = workspace.events()
+    names = ("verdict", "scale", "rationale", "tags", "aspects", "edited_side", "edited_text", "page")
+    assert [verdict[name] for name in names] == [
+        "left", 2, "It answers.", '["too long"]', '{"clear": "tie"}', "right", f"{before} Really.", "buttons",
+    ]  # fmt: skip
+    assert (skip["verdict"], skip["skip_reason"], skip["rationale"]) == ("skip", "Unclear", None)

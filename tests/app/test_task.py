@@ -1,5 +1,6 @@
 """What annotators are asked is read from one file, and anything wrong in it is one clear error."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,15 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert (task.mode, task.both_bad, task.edit, task.rationale) == ("choice", False, False, "required")
     assert (task.skip_reasons, task.tags, task.aspects) == (("Broken",), ("wrong facts", "too long"), ("correct",))
     assert task.guidelines and task.guidelines.text == "# Judge well"
+
+
+def test_the_example_in_the_docs_is_read_and_is_what_they_show(repository: Path) -> None:
+    example = repository / "docs/examples/labels.toml"
+    task = load(example)
+    assert task.guidelines_version and task.guidelines_version.startswith("2026-11@")
+    assert set(Task.model_fields) == {*tomllib.loads(example.read_text())}
+    shown = (repository / "docs/labelling.md").read_text()
+    assert example.read_text().split("\n\n", 1)[1] in shown
 
 
 def test_without_a_file_the_scale_is_asked_for_and_nothing_besides() -> None:

@@ -98,10 +98,8 @@ def test_only_known_tags_come_out_of_any_text(text: str) -> None:
         seen = Reading(draw(text))
         assert seen.tags <= TAGS
         assert not seen.open
-        assert {name for _, attribute in seen.attributes for name in [attribute.split("=")[0]]} <= {
-            "class",
-            "start",
-        } | ATTRIBUTES
+        names = {attribute.split("=")[0] for _, attribute in seen.attributes}
+        assert names <= {"class", "dir", "start"} | ATTRIBUTES
 
 
 LINES = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\r\n`")), max_size=8)
@@ -135,7 +133,7 @@ def test_single_line_breaks_stay() -> None:
 
 
 def test_a_list_keeps_its_first_number() -> None:
-    assert '<ol start="3">' in markdown("3. three\n4. four")
+    assert '<ol dir="auto" start="3">' in markdown("3. three\n4. four")
 
 
 def test_every_turn_is_under_its_role() -> None:
@@ -191,3 +189,7 @@ def test_an_edit_shows_what_went_and_what_came() -> None:
 def test_columns_of_a_table_stand_where_their_line_says() -> None:
     drawn = markdown("| a | b | c |\n|:--|:-:|--:|\n| 1 | 2 | 3 |")
     assert '<td>1</td>&#10;<td class="to-center">2</td>&#10;<td class="to-right">3</td>' in drawn
+
+
+def test_a_list_begins_where_its_language_does() -> None:
+    assert '<ul dir="auto">' in markdown("- \u05e9\u05dc\u05d5\u05dd")
