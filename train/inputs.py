@@ -33,7 +33,11 @@ def read_pairs(config: RunConfig, policy: Policy, progress: Progress) -> tuple[P
     if config.max_length is not None and limit is not None and config.max_length > limit:
         raise SettingsError(f"--max-length {config.max_length} is more than the {limit} positions the model has.")
     preflight = Preflight(
-        config.max_length or limit, config.on_overlong == "drop", getattr(policy.tokenizer, "bos_token_id", None)
+        config.max_length or limit,
+        config.on_overlong == "drop",
+        getattr(policy.tokenizer, "bos_token_id", None),
+        policy.end_tokens,
+        lambda ids: not str(policy.tokenizer.decode(ids)).strip(),
     )
     reader = PairReader(policy.tokenizer, preflight, row_columns.wanted(config))
     files = _files(config)

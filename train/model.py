@@ -38,6 +38,14 @@ class Policy:
         return limit if isinstance(limit, int) else None
 
     @property
+    def end_tokens(self) -> frozenset[int]:
+        """Token ids at which generation stops: the tokenizer's end token and those of generation_config.json."""
+        settings: Any = self.model.generation_config
+        stated: Any = getattr(settings, "eos_token_id", None)
+        listed = stated if isinstance(stated, list) else [stated]
+        return frozenset(token for token in [*listed, self.tokenizer.eos_token_id] if isinstance(token, int))
+
+    @property
     def padding_id(self) -> int:
         """Token id that fills padding; any would do, the masks do not look at it."""
         known = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
@@ -110,7 +118,7 @@ def turn_off_dropout(model: PreTrainedModel) -> None:
 def fingerprint(policy: Policy) -> str:
     """Return the sha256 of everything that log-probabilities depend on besides token ids.
 
-    Weights, configuration, arithmetic, attention implementation and chat template.
+    Weights, configuration, adapters as they were loaded, arithmetic, attention implementation and chat template.
     """
     config = policy.model.config.to_diff_dict()
     for changes_nothing in ("_name_or_path", "transformers_version", "use_cache"):  # the trainer sets the last
@@ -118,11 +126,19 @@ def fingerprint(policy: Policy) -> str:
     parts = {
         "weights": weights_hash(policy.model),
         "config": hashlib.sha256(canonical_json(config)).hexdigest(),
+        "adapter": _adapters(policy.model),
         "dtype": str(policy.autocast or torch.float32),
         "attention": policy.model.config._attn_implementation,
         "template": policy.tokenizer.chat_template,
     }
     return hashlib.sha256(canonical_json(parts)).hexdigest()
+
+
+def _adapters(model: PreTrainedModel) -> dict[str, list[object]]:
+    """Return what of each adapter's configuration its weights do not show: name -> its kind, rank, alpha and scale."""
+    keys = ("peft_type", "r", "lora_alpha", "use_rslora")
+    adapters = getattr(model, "peft_config", {})
+    return {name: [getattr(made, key, None) for key in keys] for name, made in sorted(adapters.items())}
 
 
 def weights_hash(model: PreTrainedModel) -> str:

@@ -5,7 +5,7 @@ names the rows; only over-long ones may be left out, on request, and are listed 
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,10 @@ REASONS: Final[Mapping[str, str]] = {
     "empty_prompt": "Prompt and response share no leading token, so nothing predicts the response's first one.",
     "empty_response": "A response has no tokens.",
     "identical_responses": "Chosen and rejected have the same tokens, so there is nothing to learn.",
-    "doubled_bos": "The sequence starts with two begin tokens: the template and the tokenizer both add one.",
+    "doubled_bos": "A begin token comes twice: the template and the tokenizer both add one.",
+    "missing_end": "A response does not end in an end token, so the model would not learn to stop.",
+    "template_mismatch": "The chat template leaves out or rewrites what a user or the assistant said.",
+    "unknown_token": "A logged token id is not in the model's vocabulary: another tokenizer made it.",
     "overlong": "Prompt and response together have more tokens than --max-length.",
 }
 """Reason code -> what it means."""
@@ -42,6 +45,10 @@ class Preflight:
     """Leave over-long pairs out instead of refusing them."""
     bos: int | None = None
     """The tokenizer's begin token."""
+    ends: frozenset[int] = frozenset()
+    """Token ids at which the model stops; none: whether responses end in one is not looked at."""
+    is_blank: Callable[[list[int]], bool] = lambda ids: not ids
+    """Whether token ids are white space, as templates write after the end token."""
     faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Reason code -> ids of the rows at fault."""
     dropped: list[tuple[str, str]] = field(default_factory=list)
@@ -63,7 +70,7 @@ class Preflight:
         if reason is not None:
             self.faults[reason].append(row_id)
             return False
-        if pair.drift:
+        if pair.unread:
             self.drifting.append(row_id)
         return True
 
@@ -100,12 +107,22 @@ class Preflight:
 
     def _fault(self, pair: TokenisedPair) -> str | None:
         """Return the reason code of what is wrong with the tokens, if anything is."""
-        if not pair.chosen or not pair.rejected:
-            return "empty_response"
-        if not pair.prompt:
-            return "empty_prompt"
-        if pair.chosen == pair.rejected:
-            return "identical_responses"
-        if self.bos is not None and pair.prompt[:2] == [self.bos, self.bos]:
-            return "doubled_bos"
-        return None
+        found = {
+            "empty_response": not pair.chosen or not pair.rejected,
+            "empty_prompt": not pair.prompt,
+            "identical_responses": pair.chosen == pair.rejected,
+            "template_mismatch": pair.rewritten,
+            "doubled_bos": self.bos is not None and self._begins_twice(pair, self.bos),
+            "missing_end": bool(self.ends) and not (self._stops(pair.chosen) and self._stops(pair.rejected)),
+        }
+        return next((reason for reason, holds in found.items() if holds), None)
+
+    def _begins_twice(self, pair: TokenisedPair, bos: int) -> bool:
+        """Return whether the prompt starts with two begin tokens, or a response holds one that is no end token."""
+        within = bos not in self.ends and (bos in pair.chosen or bos in pair.rejected)
+        return within or pair.prompt[:2] == [bos, bos]
+
+    def _stops(self, response: list[int]) -> bool:
+        """Return whether an end token is the last thing that the response says."""
+        last = next((i for i in range(len(response) - 1, -1, -1) if response[i] in self.ends), None)
+        return last is not None and self.is_blank(response[last + 1 :])

@@ -8,7 +8,7 @@ not always keep the prompt's last tokens.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jinja2 import TemplateError
@@ -40,8 +40,11 @@ class TokenisedPair:
     prompt: list[int]
     chosen: list[int]
     rejected: list[int]
-    drift: int
+    unread: list[int] = field(default_factory=list)
     """Tokens at the end of the prompt alone that prompt + response does not have: the model never reads them."""
+    rewritten: bool = False
+    """Whether the chat template changed what it was given: the prompt's last question, a response, or a prompt to which
+    a response is added."""
 
 
 def tokenise(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[TokenisedPair]:
@@ -53,18 +56,29 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[To
     if not rows:
         return []
     chat = not isinstance(rows[0].prompt, str)
-    texts = [text for row in rows for text in (_render_chat if chat else _render_text)(tokenizer, row)]
+    rendered = [(_render_chat if chat else _render_text)(tokenizer, row) for row in rows]
+    texts = [text for row in rendered for text in (row.prompt, row.with_chosen, row.with_rejected)]
     # A chat template writes the special tokens itself; a plain text gets the tokenizer's default ones.
     ids: list[list[int]] = tokenizer(
         texts, add_special_tokens=not chat, return_attention_mask=False, return_token_type_ids=False, verbose=False
     )["input_ids"]
-    return [_split(*ids[i : i + 3]) for i in range(0, len(ids), 3)]
+    return [_split(*ids[3 * i : 3 * i + 3], rewritten=row.rewritten) for i, row in enumerate(rendered)]
 
 
-def _split(prompt: list[int], with_chosen: list[int], with_rejected: list[int]) -> TokenisedPair:
+@dataclass(frozen=True)
+class _Rendered:
+    """One pair as the texts that become tokens."""
+
+    prompt: str
+    with_chosen: str
+    with_rejected: str
+    rewritten: bool = False
+
+
+def _split(prompt: list[int], with_chosen: list[int], with_rejected: list[int], *, rewritten: bool) -> TokenisedPair:
     """Cut both sequences where one of them first differs from the prompt alone."""
     length = min(_common_prefix(prompt, with_chosen), _common_prefix(prompt, with_rejected))
-    return TokenisedPair(prompt[:length], with_chosen[length:], with_rejected[length:], len(prompt) - length)
+    return TokenisedPair(prompt[:length], with_chosen[length:], with_rejected[length:], prompt[length:], rewritten)
 
 
 def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
@@ -72,17 +86,17 @@ def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def _render_text(tokenizer: PreTrainedTokenizerBase, row: Row) -> tuple[str, str, str]:
+def _render_text(tokenizer: PreTrainedTokenizerBase, row: Row) -> _Rendered:
     """Return prompt, prompt + chosen and prompt + rejected, the responses ending in the end token."""
     end = tokenizer.eos_token
     if end is None:
         raise SettingsError("The tokenizer has no end token, so a model trained on plain texts would never stop.")
     prompt = str(row.prompt)
     chosen, rejected = (text if text.endswith(end) else text + end for text in (str(row.chosen), str(row.rejected)))
-    return prompt, prompt + chosen, prompt + rejected
+    return _Rendered(prompt, prompt + chosen, prompt + rejected)
 
 
-def _render_chat(tokenizer: PreTrainedTokenizerBase, row: Row) -> tuple[str, str, str]:
+def _render_chat(tokenizer: PreTrainedTokenizerBase, row: Row) -> _Rendered:
     """Return what the chat template makes of prompt, prompt + chosen and prompt + rejected."""
     if tokenizer.chat_template is None:
         raise SettingsError(
@@ -105,11 +119,21 @@ def _render_chat(tokenizer: PreTrainedTokenizerBase, row: Row) -> tuple[str, str
                 "Leave such rows out in curation, or correct chat_template.jinja in the model folder."
             ) from error
 
-    return (
-        render(prompt, generation=True),
-        render(prompt + chosen, generation=False),
-        render(prompt + rejected, generation=False),
-    )
+    start = render(prompt, generation=True)
+    first, second = (render(prompt + side, generation=False) for side in (chosen, rejected))
+    kept = first.startswith(start) and second.startswith(start)
+    if not kept:  # what the template adds for generation may differ before a response, the prompt itself may not
+        alone = render(prompt, generation=False)
+        kept = first.startswith(alone) and second.startswith(alone)
+    said = _says(start, prompt[-1:]) and _says(first, chosen) and _says(second, rejected)
+    return _Rendered(start, first, second, rewritten=not (kept and said))
+
+
+def _says(text: str, messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether `text` holds what users and assistants say in `messages`, but for white space."""
+    spoken = (m.get("content") for m in messages if m.get("role") in ("user", "assistant"))
+    compact = "".join(text.split())
+    return all("".join(content.split()) in compact for content in spoken if isinstance(content, str))
 
 
 def messages_for_template(messages: Side, row_id: str) -> list[dict[str, Any]]:

@@ -58,6 +58,7 @@ class DPOTrainer(ResumableTrainer):
         self.seen = []
         self.token_metrics, self.batch_tokens = token_metrics, batch_tokens
         validation = pairs.rows_of("validation")
+        uses_cache = policy.model.config.use_cache
         super().__init__(
             model=policy.model,
             args=arguments,
@@ -65,6 +66,8 @@ class DPOTrainer(ResumableTrainer):
             train_dataset=Subset(pairs, pairs.rows_of("train")),
             eval_dataset=Subset(pairs, validation) if validation else None,
         )
+        # The base class turns it off; saved so, the trained model would generate without a cache.
+        policy.model.config.use_cache = uses_cache
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None

@@ -1,5 +1,6 @@
 """Reading pairs: columns, splits, weights, and what is refused before the first step."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from transformers import PreTrainedTokenizerFast
 
 from ingest.errors import ContractError, PreflightError
 from train import dataset
+from train.config import RunConfig
 from train.dataset import PairDataset, PairReader, columns_of, refuse_no_rows, split_by_column, split_by_hash
+from train.inputs import read_pairs
 from train.model import Policy
 from train.preflight import Preflight
+from train.progress import bars
 
-from .conftest import curated_table, learnable_pairs, read_all, say
+from .conftest import TEMPLATE, curated_table, learnable_pairs, read_all, say
 
 
 def write(path: Path, table: pa.Table) -> Path:
@@ -148,6 +152,59 @@ def test_a_doubled_begin_token_is_refused(tokenizer: PreTrainedTokenizerFast, tm
 
     with pytest.raises(PreflightError, match="doubled_bos: 1 rows"):
         read_texts(tokenizer, tmp_path, [("<|system|><|system|>x", "y", "z"), ("<|system|>x", "y", "z")], bos=begin)
+
+
+def test_a_begin_token_within_a_response_is_refused(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    """A begin token that is the end token as well, as GPT-NeoX has it, ends every response and is no fault."""
+    begin, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<|system|>", "<|end|>"))
+
+    with pytest.raises(PreflightError, match="doubled_bos: 1 rows"):
+        read_texts(tokenizer, tmp_path, [("x", "<|system|>y", "z"), ("x", "y", "z")], bos=begin)
+    assert len(read_texts(tokenizer, tmp_path, [("x", "y", "z")], bos=end, ends=frozenset({end}))[0]) == 1
+
+
+def curated_of(policy: Policy, template: str, path: Path, rows: Any = None) -> PairDataset:
+    """Read two pairs with another chat template, as a run does."""
+    other = Policy(policy.model, copy.deepcopy(policy.tokenizer), None)
+    other.tokenizer.chat_template = template
+    write(path / "curated.parquet", curated_table(rows or learnable_pairs(1, 1)))
+    values: dict[str, object] = {
+        "data": path / "curated.parquet",
+        "model": path,
+        "output": path,
+        "reference_cache": path,
+    }
+    with bars() as progress:
+        return read_pairs(RunConfig.checked(values), other, progress)[0]
+
+
+def test_a_template_that_writes_no_end_token_is_refused(policy: Policy, tmp_path: Path) -> None:
+    endless = TEMPLATE.replace("<|end|>\n{% endfor %}", "\n{% endfor %}")
+
+    assert len(curated_of(policy, TEMPLATE, tmp_path)) == 2  # white space after the end token is no fault
+    with pytest.raises(PreflightError, match="missing_end: 2 rows"):
+        curated_of(policy, endless, tmp_path)
+
+
+REWRITES = [
+    ("leaves out the question", TEMPLATE.replace("{% if m.content %}", "{% if m.role != 'user' %}")),
+    ("leaves out thoughts", TEMPLATE.replace("m['content']", "m['content'].split('open')[-1]")),
+    ("prompt changes with the response", "<|system|>{{ messages | length }}" + TEMPLATE),
+]
+
+
+@pytest.mark.parametrize("template", [r[1] for r in REWRITES], ids=[r[0] for r in REWRITES])
+def test_a_template_that_rewrites_what_was_said_is_refused(policy: Policy, tmp_path: Path, template: str) -> None:
+    with pytest.raises(PreflightError, match="template_mismatch: 2 rows"):
+        curated_of(policy, template, tmp_path)
+
+
+def test_boundary_drift_is_said(policy: Policy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A generation prompt that opens a thought, which rendered answers do not have: TRL trains so, and so do we."""
+    thinks = TEMPLATE.replace("<|assistant|>\n{% endif %}", "<|assistant|>\n<think>{% endif %}")
+
+    assert len(curated_of(policy, thinks, tmp_path)) == 2
+    assert "2 pairs: the template renders the prompt differently before a response" in capsys.readouterr().err
 
 
 def test_every_fault_of_a_file_is_reported_at_once(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:

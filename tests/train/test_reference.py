@@ -1,23 +1,27 @@
 """The reference cache: what is computed, what is taken from it, and when it is not believed."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from peft import LoraConfig
 
 from ingest.errors import TrainingError
+from train.adapter import train_adapter
 from train.collate import Collator
 from train.dataset import PairDataset
+from train.dpo import main
 from train.logprobs import row_logps
 from train.model import Policy, fingerprint, load
 from train.reference import SCHEMA, ReferenceCache, ReferenceResult
 
-from .conftest import curated_table, learnable_pairs, read_all
+from .conftest import curated_table, learnable_pairs, make_trainer, read_all, read_with_reference
 
 Fill = Callable[..., tuple[PairDataset, ReferenceResult]]
 
@@ -113,10 +117,50 @@ def test_the_fingerprint_changes_with_each_of_its_parts(policy: Policy, model_fo
     template.tokenizer.chat_template += " "
     config = load(model_folder, torch.device("cpu"), None)
     config.model.config.rms_norm_eps = 1e-3
+    weights = load(model_folder, torch.device("cpu"), None)
+    with torch.no_grad():
+        next(weights.model.parameters()).view(-1)[0] += 1e-3
+    attention = load(model_folder, torch.device("cpu"), None)
+    attention.model.set_attn_implementation("eager")
     half = Policy(same.model, same.tokenizer, torch.bfloat16)
 
     assert fingerprint(same) == fingerprint(policy)
-    assert len({fingerprint(p) for p in (same, template, config, half)}) == 4
+    assert len({fingerprint(p) for p in (same, template, config, weights, attention, half)}) == 6
+
+
+def test_the_fingerprint_knows_an_adapters_scale(model_folder: Path, tmp_path: Path) -> None:
+    """alpha stands in adapter_config.json alone: the weights of both adapters are the same."""
+    made = load(model_folder, torch.device("cpu"), None)
+    train_adapter(made.model, model_folder, 4, None, "all-linear")
+    prints = [fingerprint(load(model_folder, torch.device("cpu"), None))]
+    for alpha in (8, 16):
+        cast(LoraConfig, made.model.peft_config["default"]).lora_alpha = alpha
+        made.model.save_pretrained(tmp_path / str(alpha))
+        made.tokenizer.save_pretrained(tmp_path / str(alpha))
+        prints.append(fingerprint(load(tmp_path / str(alpha), torch.device("cpu"), None)))
+
+    assert len(set(prints)) == 3
+
+
+def test_two_losses_are_one_reference_pass(curated: Path, model_folder: Path, tmp_path: Path) -> None:
+    """Also with LD-DPO, which counts the same tokens otherwise, and on an adapter, whose reference is the model."""
+    options = ["--data", str(curated), "--model", str(model_folder), "--learning-rate", "1e-4"]
+    computed = []
+    for i, more in enumerate(([], ["--loss", "ipo"], ["--ld-alpha", "0.5"], ["--lora-rank", "2"])):
+        assert main([*options, "--output", str(tmp_path / "runs" / str(i)), *more]) == 0
+        computed.append(json.loads((tmp_path / "runs" / str(i) / "manifest.json").read_text())["reference"]["computed"])
+
+    assert computed == [36, 0, 0, 0]
+
+
+def test_training_leaves_the_models_configuration_as_it_was(curated: Path, model_folder: Path, tmp_path: Path) -> None:
+    """The base class sets use_cache to False: saved so, a model generates slowly and has another fingerprint."""
+    policy = load(model_folder, torch.device("cpu"), None)
+    before = fingerprint(policy)
+    make_trainer(policy, read_with_reference(policy, curated), tmp_path / "run", order="length")
+
+    assert policy.model.config.use_cache
+    assert fingerprint(policy) == before
 
 
 def edit_cache(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
