@@ -3,6 +3,7 @@
     python -m curate run [--config winnow.toml] [--recipe recipe.toml]
     python -m curate verify [SNAPSHOT]     whether a snapshot is what its manifest says
     python -m curate diff A B              which rows came, went and changed, and why
+    python -m curate export --format trl --out FILE [SNAPSHOT]   the triples as others train from them
 
 A SNAPSHOT is a folder; left out, it is the latest of the workspace. stdout gets one line of JSON; progress and
 tables go to stderr.
@@ -26,6 +27,8 @@ from curate import recipe as recipes
 from curate.balance import Balance
 from curate.curation import STAGES, Curation, curate
 from curate.diff import Differences, diff
+from curate.export import export
+from curate.export_formats import FORMATS, REASONS
 from curate.published import find
 from curate.verify import Verified, verify
 from ingest import settings as workspaces
@@ -99,6 +102,25 @@ def diff_command(
         found = diff(find(before, None), find(after, None), show=show, out=out)
     NARRATION.print(_differences(found))
     typer.echo(json.dumps(asdict(found)))
+
+
+@app.command(name="export")
+def export_command(
+    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")],
+    out: Annotated[Path, typer.Option(help="New file of JSON lines.")],
+    split: Annotated[str | None, typer.Option(help="train, validation or test alone; default all.")] = None,
+    snapshot: Named = None,
+    config: Config = None,
+) -> None:
+    """Write a snapshot's triples as others train from them; what a format cannot express is left out, and counted."""
+    with _errors():
+        done = export(find(snapshot, config), form, out, split)
+    for reason, count in done.left_out.items():
+        NARRATION.print(f"left out: {count:,} triples, {REASONS[reason]}", soft_wrap=True)
+    if done.weighted:
+        NARRATION.print(f"{done.weighted:,} of the exported triples have weights, which {form} does not hold")
+    NARRATION.print(f"{done.exported:,} of {done.triples:,} triples are in {out}", soft_wrap=True)
+    typer.echo(json.dumps(asdict(done)))
 
 
 @contextmanager

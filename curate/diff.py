@@ -126,6 +126,8 @@ def _causes(here: Snapshot, there: Snapshot) -> Iterator[tuple[str, str]]:
 
 SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "near_duplicate": ("near_duplicates",),
+    "contradiction_minority": ("contradictions",),
+    "contradiction_tied": ("contradictions",),
     "bridges_splits": ("near_duplicates", "split"),
     "evaluation_overlap": ("decontamination", "evaluation_sets"),
     "over_cap": ("balance",),
