@@ -28,7 +28,7 @@ def find(connection: duckdb.DuckDBPyConnection, threshold: float) -> Groups:
     (0, 1]; at 1 only questions of the same words are.
     """
     connection.execute(statement("questions.sql"))
-    texts = Texts(connection, "question_texts", "question_text(prompt)")
+    texts = Texts(connection, "question_texts", "question", "question_text(prompt)")
     groups = near_duplicates.group(texts.sketches(), texts.fetch, threshold, texts.hold)
     labels = pa.table({"nr": np.arange(len(groups.label)), "question": groups.label})
     connection.register("labels", labels)

@@ -13,7 +13,17 @@ from typing import Any, Final
 
 import duckdb
 
-from curate import balance, candidates, contradictions, decontaminate, expectations, report, snapshot, split
+from curate import (
+    balance,
+    candidates,
+    contradictions,
+    decontaminate,
+    expectations,
+    report,
+    sketches,
+    snapshot,
+    split,
+)
 from curate.apply import apply
 from curate.counts import Counts, count
 from curate.recipe import Recipe
@@ -79,6 +89,7 @@ def _curate(
     versions = open_lake(connection, Lake(settings.lake))
     progress("judge")
     split.remember(connection, settings.curated, recipe.split)
+    sketches.remember(connection, settings.curated)
     reasons = apply(connection, rules, recipe, settings.root)
     balanced = balance.balance(connection, recipe.balance)
     connection.execute(statement("kept.sql"))
@@ -113,6 +124,7 @@ def _curate(
             )
         snapshot.point_latest(settings.curated, done.folder.name)
         split.record(connection, settings.curated, recipe.split)
+        sketches.record(connection, settings.curated)
         return done
     progress("report")
     facts = report.Facts(
@@ -128,6 +140,7 @@ def _curate(
     split.record(
         connection, settings.curated, recipe.split
     )  # first: what is published is known, whatever kills the run
+    sketches.record(connection, settings.curated)
     snapshot.publish(folder, done.folder)
     return replace(done, published=True)
 

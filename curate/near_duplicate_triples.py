@@ -59,7 +59,7 @@ def find(connection: duckdb.DuckDBPyConnection, threshold: float) -> None:
 
 
 def _questions(connection: duckdb.DuckDBPyConnection) -> Texts:
-    return Texts(connection, "question_texts", "question_text(prompt)")
+    return Texts(connection, "question_texts", "question", "question_text(prompt)")
 
 
 def _refine(connection: duckdb.DuckDBPyConnection, side: str, source: str, target: str, threshold: float) -> Texts:
@@ -71,7 +71,7 @@ def _refine(connection: duckdb.DuckDBPyConnection, side: str, source: str, targe
         CREATE TEMP TABLE {side}_texts AS
         SELECT row_number() OVER (ORDER BY key) - 1 AS nr, key, triple_id
         FROM (SELECT {side}_hash AS key, min(triple_id) AS triple_id FROM {source} GROUP BY key)""")
-    texts = Texts(connection, f"{side}_texts", f"conversation_text({side})")
+    texts = Texts(connection, f"{side}_texts", "response", f"conversation_text({side})")
     groups = near_duplicates.group(texts.sketches(), texts.fetch, threshold, texts.hold)
     connection.register("labels", pa.table({"nr": np.arange(len(groups.label)), "label": groups.label}))
     connection.execute(f"""

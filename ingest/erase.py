@@ -177,6 +177,7 @@ def _erase(settings: Settings, lake: Lake, subjects: Subjects, erasure: Erasure,
         for found in holding:
             snapshots.withdraw(settings.curated, found.folder, found.rows, erasure.erasure)
         snapshots.complete(settings.curated, erasure.erasure)
+        snapshots.forget_sketches(settings.curated)
         progress("lake")
         for table, keys in rows.keys().items():
             lake.delete(table, keys)

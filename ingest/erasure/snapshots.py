@@ -35,6 +35,8 @@ TEXTS: Final = {
 BATCH_ROWS: Final = 1024
 SPLITS: Final = "splits.parquet"
 """Which prompt group went where, over all snapshots (`curate.split` writes it)."""
+SKETCHES: Final = ".sketches.parquet"
+"""Sketches of the last curation's texts (`curate.sketches` writes it)."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,12 @@ def forget_splits(curated: Path, lake: Lake) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
+
+
+def forget_sketches(curated: Path) -> None:
+    """Delete the sketches of texts: the next curation makes them anew, of what is left."""
+    for path in curated.glob(f"{SKETCHES}*"):
+        path.unlink()
 
 
 def is_withdrawn(folder: Path) -> bool:

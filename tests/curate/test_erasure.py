@@ -9,6 +9,7 @@ import pytest
 from curate import recipe as recipes
 from curate.curation import Curation, curate
 from ingest.erase import erase
+from ingest.erasure.snapshots import SKETCHES
 from ingest.errors import LakeBusyError, LakeError
 from ingest.run import run
 from ingest.settings import Settings, load
@@ -70,7 +71,7 @@ def split_groups(settings: Settings) -> set[str]:
 
 
 def test_a_snapshot_is_withdrawn_and_superseded_and_its_models_are_named(workspace: Settings) -> None:
-    """Two snapshots hold user 3; a model was trained on the first."""
+    """Two snapshots hold user 3; a model was trained on the first. Sketches of what was said go, too."""
     first = curated(workspace).folder
     (workspace.root / "data" / "raw" / "b.jsonl").write_text(json.dumps(choice(8)) + "\n")
     second = curated(workspace).folder
@@ -80,7 +81,9 @@ def test_a_snapshot_is_withdrawn_and_superseded_and_its_models_are_named(workspa
     model.mkdir(parents=True)
     (model / "manifest.json").write_text(json.dumps({"data": {"curated.parquet": {"sha256": digest}}}))
     remembered = split_groups(workspace)
+    assert (workspace.curated / SKETCHES).exists()
     done = erase(workspace, user="u-3")
+    assert not (workspace.curated / SKETCHES).exists()
     assert len(remembered) - len(split_groups(workspace)) == 1, "the hash of their question is forgotten"
     assert split_groups(workspace) < remembered
     held = {"curated.parquet": 1, "candidates.parquet": 0}

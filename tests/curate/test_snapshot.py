@@ -67,7 +67,7 @@ def test_files_are_private(latest: Path) -> None:
 def test_latest_is_a_relative_link(latest: Path) -> None:
     assert str(latest.readlink()) == latest.resolve().name
     assert sorted(path.name for path in latest.parent.iterdir()) == sorted(
-        [".lock", "latest", "splits.parquet", latest.resolve().name]
+        [".lock", ".sketches.parquet", "latest", "splits.parquet", latest.resolve().name]
     )
 
 
