@@ -83,9 +83,11 @@ def _measured_difference(model: PreTrainedModel) -> str:
 def _states_and_gradient(model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the hidden states that predict responses, and the gradient of a projection of them at the first layer."""
     embeddings = set(model.get_input_embeddings().parameters())
-    first = next(p for p in model.base_model.parameters() if p not in embeddings and p.requires_grad)
+    first = next((p for p in model.base_model.parameters() if p not in embeddings and p.requires_grad), None)
     with torch.enable_grad():
         states = predicting_states(model, batch).float()
+        if first is None:
+            return states, states.new_zeros(1)
         direction = torch.arange(states.numel(), device=states.device).sin().view_as(states)
         (gradient,) = torch.autograd.grad((states * direction).sum(), first)
     return states.detach(), gradient.float()
