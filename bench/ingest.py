@@ -2,9 +2,9 @@
 
 The file is a LiteLLM log (`bench.litellm_log` says what is in it). DuckDB reads it with typed read_ndjson and COPY,
 Polars with scan_ndjson and sink_parquet; both write prompt, response, parameters, ids, models, tokens and times, 13
-columns, to Parquet in Zstandard at their default level, 3. Winnow writes these and 26 more (keys, hashes, provenance) at
-level 1, so a second arm of DuckDB has that level, too. Winnow also redacts, hashes, makes keys, looks them up, keeps the
-read position and pairs, and it goes on behind a bad line. Arms run in turn; each number is the median. Baseline:
+columns, to Parquet in Zstandard at their default level, 3. Winnow writes these and 26 more (keys, hashes, provenance)
+at level 1, so a second arm of DuckDB has that level, too. Winnow also redacts, hashes, makes keys, looks them up, keeps
+the read position and pairs, and it goes on behind a bad line. Arms run in turn; each number is the median. Baseline:
 DuckDB's CPU seconds at its default = 1.
 
 Gate: the same rows, models, tokens and times, and in all rows that nothing was redacted in the same ids and characters.
