@@ -1,20 +1,22 @@
 """The gate: Great Expectations judges a data set before it is published; DuckDB computes what it judges.
 
-Reads the staged curated.parquet and dropped.parquet through curate/metrics.sql; part of `python -m curate run`. Great
-Expectations sees one row of numbers and never a text, in an ephemeral context with its analytics off: it writes no file
-and opens no connection. It decides about the data set, never about a row.
+Two suites: of the lake, over curate/lake_metrics.sql, and of what was curated, over curate/metrics.sql, which reads the
+staged curated.parquet, dropped.parquet and decontaminated.parquet; part of `python -m curate run`. Writes
+gate-lake.html and gate-curated.html beside them. Great Expectations sees one row of numbers for each and never a text
+(`curate.checkpoint`). It decides about the data set, never about a row.
 """
 
-import logging
-import os
-import warnings
-from dataclasses import dataclass
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import duckdb
 
+from curate import data_docs
 from curate.recipe import Recipe
+from curate.snapshot import write_text
 from curate.statements import statement
 from ingest.errors import GateError
 
@@ -27,8 +29,30 @@ NOTHING_WRONG: Final = {
     "identical_pairs": "No pair says the same on both sides. Put identical_pair back among the recipe's rules.",
     "contradictory_pairs": "No pair of responses is there twice. This is a fault of Winnow; please report it.",
     "groups_in_two_splits": "No prompt group is in two splits. This is a fault of Winnow; please report it.",
+    "evaluation_items_inside": "No evaluation item is inside. This is a fault of Winnow; please report it.",
 }
-"""Metrics that must be 0 -> what that means and what to do."""
+"""Metrics of what was curated that must be 0 -> what that means and what to do."""
+AGAIN: Final = "Run `python -m ingest run` again; where it stays so, look at the logs with `python -m ingest explain`."
+LAKE: Final = {
+    "lake_repeated_ids": f"Each triple has an id of its own. {AGAIN}",
+    "lake_without_hash": f"Each triple has the hashes of its texts and its prompt group. {AGAIN}",
+    "lake_more_agree_than_vote": f"No triple has more votes for it than votes. {AGAIN}",
+    "lake_impossible_weights": "Weights are finite and not negative. See [pairing] weights in winnow.toml.",
+    "lake_impossible_logprobs": "Log-probabilities are not above 0. See what the deployment logs.",
+    "lake_reversed_times": f"No triple's last event is before its first. {AGAIN}",
+}
+"""Metrics of the lake that must be 0 -> what that means and what to do."""
+RULES: Final = {
+    "empty_sides": "empty_side",
+    "identical_pairs": "identical_pair",
+    "contradictory_pairs": "contradiction_minority, contradiction_tied",
+    "groups_in_two_splits": "bridges_splits",
+    "evaluation_items_inside": "evaluation_overlap",
+    "chosen_longer": "gate.chosen_longer_min, gate.chosen_longer_max",
+    "agreement": "gate.agreement_min",
+    "curated_rows": "gate.min_rows",
+}
+"""Metric -> the rule or the recipe's key that answers for it; where there is none, the invariant's own name."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +65,13 @@ class Expectation:
     high: float | None
     advice: str
     """What the bound is for, and what to do when it is not kept."""
+    place: int = 0
+    """Among those of its suite."""
+
+    @property
+    def rule(self) -> str:
+        """The rule or the recipe's key that answers for the metric."""
+        return RULES.get(self.metric, self.metric)
 
     @property
     def bounds(self) -> str:
@@ -66,26 +97,49 @@ class Finding:
         return f"{self.observed:,.3f}" if isinstance(self.observed, float) else f"{self.observed:,}"
 
 
+Suites = Mapping[str, tuple[dict[str, float | None], Sequence[Expectation]]]
+"""Name of a suite -> its metrics, and what is expected of them."""
+
+
 def check(connection: duckdb.DuckDBPyConnection, folder: Path, triples: int, recipe: Recipe) -> list[Finding]:
-    """Judge the data set in `folder`, made of `triples` triples. Raises GateError naming every failed expectation."""
-    metrics = measure(connection, folder, triples)
-    findings = judge(metrics, expectations(recipe, metrics))
+    """Judge the lake and the data set in `folder`, made of `triples` triples; leave the pages of both suites there.
+
+    Raises GateError naming every failed expectation, and rows because of which it failed.
+    """
+    metrics, lake = measure(connection, folder, triples), measure_lake(connection)
+    suites = {"lake": (lake, lake_expectations()), "curated": (metrics, expectations(recipe, metrics))}
+    docs = folder.parent / "data-docs"
+    findings = judge(suites, docs)
     failed = [finding for finding in findings if not finding.success]
     if failed:
+        rows = failing_rows(connection, folder, failed)
         lines = "".join(
             f"\n  {f.expectation.metric}: {f.observed_text}, expected {f.expectation.bounds}. {f.expectation.advice}"
+            + (f"\n    rows: {', '.join(rows[f.expectation.metric])}" if f.expectation.metric in rows else "")
             for f in failed
         )
         raise GateError(f"Nothing was published: {len(failed)} of {len(findings)} expectations failed.{lines}")
+    for suite in suites:
+        write_text(folder / f"gate-{suite}.html", data_docs.page(docs, suite))
+    shutil.rmtree(docs)
     return findings
 
 
 def measure(connection: duckdb.DuckDBPyConnection, folder: Path, triples: int) -> dict[str, float | None]:
     """Return the row of curate/metrics.sql: metric -> value."""
-    result = connection.execute(
-        statement("metrics.sql"),
-        {"curated": str(folder / "curated.parquet"), "dropped": str(folder / "dropped.parquet"), "triples": triples},
-    )
+    files = {name: str(folder / f"{name}.parquet") for name in ("curated", "dropped", "decontaminated")}
+    return _row(connection, "metrics.sql", files | {"triples": triples})
+
+
+def measure_lake(connection: duckdb.DuckDBPyConnection) -> dict[str, float | None]:
+    """Return the row of curate/lake_metrics.sql: metric -> value."""
+    return _row(connection, "lake_metrics.sql", {})
+
+
+def _row(
+    connection: duckdb.DuckDBPyConnection, name: str, parameters: Mapping[str, str | int]
+) -> dict[str, float | None]:
+    result = connection.execute(statement(name), parameters)
     names = [column[0] for column in result.description or ()]
     (row,) = result.fetchall()
     return dict(zip(names, row, strict=True))
@@ -108,42 +162,43 @@ def expectations(recipe: Recipe, metrics: dict[str, float | None]) -> list[Expec
             found.append(Expectation(f"{name}_rows", 1, None, advice))
     if metrics["chosen_longer"] is not None:
         found.append(Expectation("chosen_longer", gate.chosen_longer_min, gate.chosen_longer_max, longer))
-    return found
+    if metrics["agreement"] is not None:
+        agree = "Annotators and users disagree too much. See the report of an earlier snapshot, or lower the bound."
+        found.append(Expectation("agreement", gate.agreement_min, 1, agree))
+    return [replace(expectation, place=place) for place, expectation in enumerate(found)]
 
 
-def judge(metrics: dict[str, float | None], expected: list[Expectation]) -> list[Finding]:
-    """Let Great Expectations judge one row of metrics; returns one finding for each expectation, in order."""
-    gx, pandas, types = _great_expectations()
-    in_memory = types.DataContextConfig(
-        store_backend_defaults=types.InMemoryStoreBackendDefaults(),  # or it makes a folder for a web site
-        analytics_enabled=False,
-    )
-    context = gx.get_context(mode="ephemeral", project_config=in_memory)
-    context.variables.progress_bars = {"globally": False}
-    suite = gx.ExpectationSuite(
-        name="curated",
-        expectations=[
-            gx.expectations.ExpectColumnMaxToBeBetween(
-                column=e.metric, min_value=e.low, max_value=e.high, meta={"place": place, "advice": e.advice}
-            )
-            for place, e in enumerate(expected)
-        ],
-    )
-    frame = pandas.DataFrame([metrics])
-    rows = context.data_sources.add_pandas("curate").add_dataframe_asset("metrics")
-    batch = rows.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
-    results = sorted(batch.validate(suite).results, key=lambda result: result.expectation_config.meta["place"])
-    return [Finding(e, metrics[e.metric], bool(result.success)) for e, result in zip(expected, results, strict=True)]
+def lake_expectations() -> list[Expectation]:
+    """Return what every lake must be like."""
+    found = [Expectation("triples", 1, None, "The lake holds triples. Run `python -m ingest run`.")]
+    found += [Expectation(metric, 0, 0, advice) for metric, advice in LAKE.items()]
+    return [replace(expectation, place=place) for place, expectation in enumerate(found)]
 
 
-def _great_expectations() -> tuple[Any, Any, Any]:
-    """Import Great Expectations: seconds, so only here. Its own use of deprecated modules is not our user's concern."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "False"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import great_expectations  # noqa: PLC0415
-        import great_expectations.expectations  # noqa: PLC0415
-        import pandas  # noqa: PLC0415
-        from great_expectations.data_context.types import base  # noqa: PLC0415
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    return great_expectations, pandas, base
+def judge(suites: Suites, docs: Path | None = None) -> list[Finding]:
+    """Let Great Expectations judge one row of metrics for each suite; returns a finding for each expectation, in order.
+
+    Its Data Docs go to the folder `docs`, where it is one.
+    """
+    from curate import checkpoint  # noqa: PLC0415 - seconds of import, which only a gate costs
+
+    verdicts = checkpoint.run(suites, docs)
+    return [
+        Finding(expected, metrics[expected.metric], success)
+        for name, (metrics, all_expected) in suites.items()
+        for expected, success in zip(all_expected, verdicts[name], strict=True)
+    ]
+
+
+def failing_rows(
+    connection: duckdb.DuckDBPyConnection, folder: Path, failed: Sequence[Finding]
+) -> dict[str, list[str]]:
+    """Return metric -> triple_ids of some rows because of which it failed; none of a metric that counts too few."""
+    for name, file in (("curated", "curated"), ("dropped", "dropped"), ("contaminated", "decontaminated")):
+        path = folder / f"{file}.parquet"
+        connection.read_parquet(str(path)).create_view(f"gate_{name}", replace=True)
+    names = [finding.expectation.metric for finding in failed]
+    rows: dict[str, list[str]] = {}
+    for metric, triple_id in connection.execute(statement("gate_rows.sql"), {"failed": names}).fetchall():
+        rows.setdefault(metric, []).append(triple_id)
+    return rows

@@ -15,7 +15,9 @@ numbers AS (
            count(*) FILTER (split = 'validation') AS validation_rows,
            count(*) FILTER (split = 'test') AS test_rows,
            count(*) FILTER (chosen_chars > rejected_chars) AS longer,
-           count(*) FILTER (chosen_chars < rejected_chars) AS shorter
+           count(*) FILTER (chosen_chars < rejected_chars) AS shorter,
+           sum(n_votes) AS votes,
+           sum(n_agree) AS agree
     FROM curated),
 pairs AS (
     SELECT count(*) AS contradictory_pairs FROM (
@@ -28,11 +30,14 @@ dropped AS (
     SELECT count(*) FILTER (first) AS dropped_triples,
            count(DISTINCT triple_id) - count(*) FILTER (first) AS drops_without_first
     FROM read_parquet($dropped)),
+inside AS (
+    SELECT count(*) AS evaluation_items_inside FROM curated SEMI JOIN read_parquet($decontaminated) e USING (triple_id)),
 overlap AS (
     SELECT count(*) AS kept_and_dropped FROM curated SEMI JOIN read_parquet($dropped) d USING (triple_id))
 SELECT curated_rows,
        $triples::BIGINT - curated_rows - dropped_triples AS unaccounted,
        kept_and_dropped, drops_without_first, repeated_ids, empty_sides, identical_pairs, contradictory_pairs,
-       groups_in_two_splits, train_rows, validation_rows, test_rows,
-       CASE WHEN longer + shorter > 0 THEN longer / (longer + shorter) END AS chosen_longer
-FROM numbers, pairs, groups, dropped, overlap;
+       groups_in_two_splits, evaluation_items_inside, train_rows, validation_rows, test_rows,
+       CASE WHEN longer + shorter > 0 THEN longer / (longer + shorter) END AS chosen_longer,
+       CASE WHEN votes > 0 THEN agree / votes END AS agreement
+FROM numbers, pairs, groups, dropped, inside, overlap;

@@ -178,6 +178,8 @@ class Gate(_Strict):
     """Share of triples whose chosen response is the longer one, among those whose lengths differ: at least."""
     chosen_longer_max: Share = 0.9
     """The same share, at most."""
+    agreement_min: Share = 0.5
+    """Of all votes on the curated pairs, the share that prefers the chosen response: at least."""
 
 
 class Candidates(_Strict):

@@ -23,6 +23,8 @@ FILES = [
     "curated.parquet",
     "decontaminated.parquet",
     "dropped.parquet",
+    "gate-curated.html",
+    "gate-lake.html",
     "manifest.json",
     "report.html",
 ]
