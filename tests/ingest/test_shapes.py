@@ -188,6 +188,7 @@ PLAIN_LINES = [
 ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*ODD_LINES, *PLAIN_LINES]), max_size=12), st.integers(0, 2**40))
 def test_odd_lines_among_others_are_left_out_and_change_none_of_them(lines: list[bytes], start: int) -> None:
     run = run_of(lines, start)
@@ -196,6 +197,7 @@ def test_odd_lines_among_others_are_left_out_and_change_none_of_them(lines: list
     assert fast == served([slowly(lines[i]) for i in fitting], [run.offset(i) for i in fitting])
 
 
+@settings(deadline=None)
 @given(st.floats(1e-6, 253_402_300_799), st.floats(0, 1e6))
 def test_times_are_rounded_as_datetime_rounds_them(start: float, seconds: float) -> None:
     agree(json.dumps(PAYLOAD | {"startTime": start, "endTime": start + seconds}).encode())
