@@ -85,6 +85,12 @@ class Sitting:
     _known: tuple[Progress, Event | None] | None = field(default=None, init=False)
     _known_at: float = field(default=0.0, init=False)
 
+    @property
+    def floor(self) -> float:
+        """Seconds that a pair must have been on screen. Plain buttons cannot say when they were pressed, and on a busy
+        server a press arrives late and seems to have come later: the page of buttons asks for twice the time."""
+        return MINIMUM_LOOK_SECONDS * (2 if self.page == "buttons" else 1)
+
     def ensure(self) -> Showing | None:
         """Return the pair on screen, and take the next one when there is none. Raises StoreError."""
         if self.showing is None:
@@ -131,7 +137,7 @@ class Sitting:
         """Take the named verdict back and put its pair on screen again."""
         showing = self.showing
         seen = self._seconds(showing.pair_id) if showing else self._seconds("")
-        if showing and min(seen, seen if elapsed_ms is None else elapsed_ms / 1_000) < MINIMUM_LOOK_SECONDS:
+        if showing and min(seen, seen if elapsed_ms is None else elapsed_ms / 1_000) < self.floor:
             self._say("refused", "Not undone: that press came before this pair could be read.")
             return
         try:
@@ -159,7 +165,7 @@ class Sitting:
         seconds = ballot.elapsed_ms / 1_000
         if not earlier:  # what another sitting drew was there before this one began
             seconds = min(seconds, self._seconds(ballot.pair_id))
-        if showing is None or seconds < MINIMUM_LOOK_SECONDS:
+        if showing is None or seconds < self.floor:
             raise BallotError(TOO_SOON)
         said = ballots.said(ballot, self.task, page=self.page, elapsed_ms=round(1_000 * seconds), order=showing.order)
         event = self.desk.vote(replace(showing, event_id=ballot.event_id), ballot.verdict, said)

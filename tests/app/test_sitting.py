@@ -48,7 +48,7 @@ def draw(sitting: Sitting) -> str:
 
 @pytest.mark.parametrize(
     ("waited", "counts"),
-    [(0.0, False), (MINIMUM_LOOK_SECONDS - 0.01, False), (MINIMUM_LOOK_SECONDS, True), (60.0, True)],
+    [(0.0, False), (2 * MINIMUM_LOOK_SECONDS - 0.01, False), (2 * MINIMUM_LOOK_SECONDS, True), (60.0, True)],
 )
 def test_a_press_counts_after_a_look(sitting: Sitting, watch: Stopwatch, waited: float, counts: bool) -> None:
     pair = draw(sitting)
@@ -61,7 +61,7 @@ def test_a_press_counts_after_a_look(sitting: Sitting, watch: Stopwatch, waited:
 def test_the_look_begins_when_the_pair_is_first_drawn(sitting: Sitting, watch: Stopwatch) -> None:
     """Drawing it again, in the raw view for instance, does not begin it anew."""
     pair = draw(sitting)
-    watch.seconds += MINIMUM_LOOK_SECONDS
+    watch.seconds += sitting.floor
     draw(sitting)
     sitting.press(pair, "left")
     assert sitting.desk.progress().done == 1
