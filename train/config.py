@@ -23,6 +23,7 @@ Column = Literal["none", "column"]
 Switch = Literal["off", "on"]
 ReportTo = Literal["none", "tensorboard", "wandb"]
 Sharing = Literal["auto", "off"]
+Reference = Literal["cached", "computed", "logged"]
 
 NOT_RESULTS: Final = frozenset({"output", "reference_cache", "checkpoint_every", "report_to", "dataloader_num_workers"})
 """Options that say where and when a run writes, not what comes out."""
@@ -103,6 +104,13 @@ class RunConfig(BaseModel):
     """Share of prompts held out when neither a split column nor --validation says which."""
     share_prompts: Sharing = "auto"
     """auto: a prompt is computed once for both of its responses, where that is exact and cheaper."""
+    reference: Reference = "cached"
+    """Log-probabilities of the reference: from the cache or computed into it, computed and not kept, or those that the
+    deployment logged."""
+    logged_model: str | None = None
+    """Whose logged log-probabilities --reference logged takes, where the data has several models' (logprob_model)."""
+    sampled_tokens: Sharing = "auto"
+    """auto: train on the token ids that the deployment sampled where the data has them; off: on the text's."""
     reference_cache: Path
     """Folder of cached reference log-probabilities."""
     extra_metrics: Switch = "off"
@@ -141,6 +149,8 @@ class RunConfig(BaseModel):
         if config.batch_tokens is not None and (needless := {"batch_size", "order"} & set(values)):
             options = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(needless))
             raise SettingsError(f"{options} would change nothing with --batch-tokens. Leave one of them out.")
+        if config.logged_model is not None and config.reference != "logged":
+            raise SettingsError("--logged-model would change nothing without --reference logged. Leave it out.")
         off = (None, "none", "off")
         switches.refuse_no_effect(config.loss, {name for name in values if getattr(config, name) not in off})
         return config

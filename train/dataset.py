@@ -22,8 +22,10 @@ from transformers import PreTrainedTokenizerBase
 
 from ingest.errors import ContractError, PreflightError
 from ingest.schema import canonical_json
+from train.logged_columns import LoggedValues
 from train.preflight import Preflight
 from train.row_columns import number, weight
+from train.sampled import FROM_TEXT, SampledTokens
 from train.tokens import Row, TokenisedPair, tokenise
 
 SPLITS: Final = ("train", "validation", "test")
@@ -64,6 +66,8 @@ class PairDataset(torch.utils.data.Dataset[Pair]):
         self.starts = np.concatenate([[0], ends])
         self.reference = np.full((len(ids), 2), np.nan, dtype=np.float64)
         self.noise, self.margins = np.zeros(len(ids)), np.zeros(len(ids))
+        self.logged: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        """Row -> the deployment's log-probabilities of chosen and rejected, one per response token (`train.logged`)."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -110,7 +114,11 @@ class PairReader:
     tokenizer: PreTrainedTokenizerBase
     preflight: Preflight
     columns: frozenset[str] = frozenset()
-    """Those of label_noise and margin that are to be read; a null is NaN in the data set."""
+    """Those of label_noise, margin and what is logged that are to be read; a null number is NaN in the data set."""
+    sampled: SampledTokens | None = None
+    """Puts logged token ids in the place of tokenised responses; None: all are tokenised."""
+    logged: LoggedValues | None = None
+    """Collects logged log-probabilities; None: they are not looked at."""
     ids: list[str] = field(default_factory=list)
     splits: "array[int]" = field(default_factory=lambda: array("b"))
     weights: "array[float]" = field(default_factory=lambda: array("d"))
@@ -142,6 +150,7 @@ class PairReader:
         tokens = np.frombuffer(self.tokens, dtype=np.int32)
         pairs = PairDataset(self.ids, splits, weights, tokens, np.array(self.ends, dtype=np.int64))
         pairs.noise, pairs.margins = np.array(self.noise), np.array(self.margins)
+        pairs.logged = self.logged.of_row if self.logged else {}
         return pairs
 
     def _add(self, path: Path, rows: list[dict[str, object]], split_of: SplitOf) -> None:
@@ -149,8 +158,15 @@ class PairReader:
         for row in rows:
             if any(row[side] is None for side in ("prompt", "chosen", "rejected")):
                 self.preflight.faults["null_side"].append(str(row["triple_id"]))
-        for row, pair in zip(whole, tokenise(self.tokenizer, [_row(row) for row in whole]), strict=True):
+        for row, tokenised in zip(whole, tokenise(self.tokenizer, [_row(row) for row in whole]), strict=True):
+            found = self.sampled.of(row, tokenised) if self.sampled else (tokenised, FROM_TEXT)
+            if found is None:
+                self.preflight.faults["unknown_token"].append(str(row["triple_id"]))
+                continue
+            pair, origins = found
             if self.preflight.admit(str(row["triple_id"]), pair):
+                if self.logged:
+                    self.logged.add(len(self.ids), row, pair, origins)
                 self._append(row, pair, split_of(row))
                 self.weights.append(weight(path, row))
                 self.noise.append(number(path, row, "label_noise") if "label_noise" in self.columns else 0.0)

@@ -40,6 +40,7 @@ OPEN_DEFAULTS: Final = {
     "ld_alpha": "none",
     "lora_rank": "none",
     "lora_alpha": "twice the rank",
+    "logged_model": "the only one there",
 }
 """Option -> what its default is where that is not a constant."""
 
@@ -114,6 +115,8 @@ def resolve(arguments: dict[str, Any], config: Path | None, resumes: bool = Fals
         raise SettingsError("No data to train on. Give --data FILE, such as curated.parquet.")
     if values["model"] is None:
         raise SettingsError("No model to train. Give --model DIR, or set `model` in [train] of winnow.toml.")
+    if values.get("reference") == "computed" and "reference_cache" in arguments:
+        raise SettingsError("--reference-cache would change nothing with --reference computed. Leave it out.")
     folder = Path(values["output"]).parent if "output" in values else workspace.output
     values.setdefault("reference_cache", folder / "reference")
     if "output" not in values:
@@ -156,11 +159,11 @@ def _made(folder: Path) -> bool:
 
 
 def _metavar(annotation: Any) -> str:
-    """Return what --help shows for a value of this type: the choices, or PATH, INT, FLOAT, LOSS."""
+    """Return what --help shows for a value of this type: the choices, or PATH, INT, FLOAT, TEXT."""
     if get_origin(annotation) is Literal:
         return "|".join(get_args(annotation))
     kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not type(None)]
-    return {"path": "PATH", "int": "INT", "float": "FLOAT", "str": "LOSS"}[kinds[0].__name__.lower()]
+    return {"path": "PATH", "int": "INT", "float": "FLOAT", "str": "TEXT"}[kinds[0].__name__.lower()]
 
 
 if __name__ == "__main__":

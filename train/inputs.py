@@ -21,10 +21,12 @@ from train.dataset import (
     split_by_column,
     split_by_hash,
 )
+from train.logged_columns import LoggedValues
 from train.model import Policy
 from train.objective import Objective
 from train.preflight import Preflight
 from train.progress import NARRATION, counter
+from train.sampled import SampledTokens
 
 
 def read_pairs(config: RunConfig, policy: Policy, progress: Progress) -> tuple[PairDataset, Preflight]:
@@ -40,10 +42,16 @@ def read_pairs(config: RunConfig, policy: Policy, progress: Progress) -> tuple[P
         lambda ids: not str(policy.tokenizer.decode(ids)).strip(),
     )
     reader = PairReader(policy.tokenizer, preflight, row_columns.wanted(config))
+    if config.sampled_tokens == "auto":
+        words = policy.model.config.get_text_config().vocab_size
+        reader.sampled = SampledTokens(policy.tokenizer, words, preflight.stops)
+    reader.logged = LoggedValues(config.logged_model) if config.reference == "logged" else None
     files = _files(config)
     on_rows = counter(progress, "reading", sum(pq.read_metadata(path).num_rows for path, *_ in files))
     for path, split_of, before_number in files:
         reader.read(path, split_of, on_rows, before_number)
+    if reader.logged:
+        reader.logged.refuse_unusable(config.data)
     pairs = reader.dataset()
     refuse_no_rows(pairs)
     without = row_columns.settle(config, pairs.ids, pairs.noise, pairs.margins)
@@ -51,12 +59,22 @@ def read_pairs(config: RunConfig, policy: Policy, progress: Progress) -> tuple[P
         NARRATION.print(f"{without:,} pairs have no margin: of them no more than a win is asked.")
     Objective.of(config).refuse_row_weights(pairs)
     _narrate_pairs(pairs, preflight)
+    if reader.sampled and reader.sampled.counts["not logged"] < reader.sampled.counts.total():
+        counts = ", ".join(f"{count:,} {origin}" for origin, count in reader.sampled.counts.most_common())
+        NARRATION.print(
+            f"Tokens of the {reader.sampled.counts.total():,} responses: {counts}; all but sampled from text."
+        )
     return pairs, preflight
 
 
 def _files(config: RunConfig) -> list[tuple[Path, SplitOf, str]]:
     """Return the files to read, each with what decides the split of its rows and what precedes their numbers."""
-    has_split = "split" in columns_of(config.data)
+    columns = columns_of(config.data)
+    has_split = "split" in columns
+    if config.sampled_tokens == "off" and not any(name.endswith("_token_ids") for name in columns):
+        raise SettingsError(
+            f"{config.data} has no token ids, so --sampled-tokens off would change nothing; leave it out."
+        )
     needless = {"validation", "validation_share"} & config.model_fields_set
     if has_split and needless:
         options = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(needless))

@@ -113,7 +113,7 @@ class Preflight:
             "identical_responses": pair.chosen == pair.rejected,
             "template_mismatch": pair.rewritten,
             "doubled_bos": self.bos is not None and self._begins_twice(pair, self.bos),
-            "missing_end": bool(self.ends) and not (self._stops(pair.chosen) and self._stops(pair.rejected)),
+            "missing_end": bool(self.ends) and not (self.stops(pair.chosen) and self.stops(pair.rejected)),
         }
         return next((reason for reason, holds in found.items() if holds), None)
 
@@ -122,7 +122,7 @@ class Preflight:
         within = bos not in self.ends and (bos in pair.chosen or bos in pair.rejected)
         return within or pair.prompt[:2] == [bos, bos]
 
-    def _stops(self, response: list[int]) -> bool:
+    def stops(self, response: list[int]) -> bool:
         """Return whether an end token is the last thing that the response says."""
         last = next((i for i in range(len(response) - 1, -1, -1) if response[i] in self.ends), None)
         return last is not None and self.is_blank(response[last + 1 :])

@@ -8,7 +8,7 @@ found in the cache are computed again all the same: a file that no longer tells 
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -57,16 +57,21 @@ class ReferenceResult:
     cached: int
     """Rows taken from the cache."""
     computed: int
-    """Rows computed now; cached + computed = rows."""
-    path: Path
-    """The cache file."""
+    """Rows computed now; logged + cached + computed = rows."""
+    path: Path | None
+    """The cache file; None when values are computed for this run alone."""
+    logged: int = 0
+    """Rows whose values the deployment logged (`train.logged`)."""
+    noise: float = 0.0
+    """How far logged values may be from the model's, nats per token on average."""
 
 
 @dataclass(frozen=True)
 class ReferenceCache:
     """Fills in a dataset's reference log-probabilities."""
 
-    folder: Path
+    folder: Path | None
+    """Of the cache file; None: nothing is kept."""
     policy: Policy
     """The reference: the policy before training."""
     fingerprint: str
@@ -77,25 +82,28 @@ class ReferenceCache:
     """What the sums count tokens past the shorter response's length with (`train.tails`); the cache has every token."""
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Path | None:
         """The file of this reference."""
-        return self.folder / f"{self.fingerprint[:16]}.parquet"
+        return self.folder and self.folder / f"{self.fingerprint[:16]}.parquet"
 
-    def fill(self, pairs: PairDataset, on_rows: Callable[[int], None]) -> ReferenceResult:
-        """Set `pairs.reference` of every row, and add what was computed to the cache.
+    def fill(
+        self, pairs: PairDataset, on_rows: Callable[[int], None], rows: Sequence[int] | None = None
+    ) -> ReferenceResult:
+        """Set `pairs.reference` of `rows` (all where None), and add what was computed to the cache.
 
         `on_rows` hears how many rows were just done. Raises TrainingError when the cache disagrees with the model.
         """
+        wanted = list(range(len(pairs)) if rows is None else rows)
         first_row: dict[str, int] = {}
-        rows_of_key = [first_row.setdefault(pairs.row_key(row), row) for row in range(len(pairs))]
+        rows_of_key = [first_row.setdefault(pairs.row_key(row), row) for row in wanted]
         hits = self._load(pairs, first_row)
         on_rows(len(hits))
         missing = {key: row for key, row in first_row.items() if row not in hits}
         if missing:
             self._compute(pairs, missing, on_rows)
-        pairs.reference[:] = pairs.reference[rows_of_key]
+        pairs.reference[wanted] = pairs.reference[rows_of_key]
         cached = sum(row in hits for row in rows_of_key)
-        return ReferenceResult(cached, len(pairs) - cached, self.path)
+        return ReferenceResult(cached, len(wanted) - cached, self.path)
 
     def _load(self, pairs: PairDataset, first_row: Mapping[str, int]) -> set[int]:
         """Set the reference of the rows that the cache has, check some of them, and return their numbers."""
@@ -116,7 +124,7 @@ class ReferenceCache:
 
     def _check(self, pairs: PairDataset, sample: Mapping[int, "_Cached"]) -> None:
         """Compute `sample` (row -> cached values) again. Raises TrainingError when one is not the same."""
-        for row, chosen, rejected in self._fresh(pairs, list(sample)):
+        for row, chosen, rejected in self.compute(pairs, list(sample)):
             for found, expected in ((sample[row].chosen, chosen), (sample[row].rejected, rejected)):
                 allowed = tolerance(self.policy.autocast, len(expected))
                 if len(found) != len(expected) or abs(float(found.sum() - expected.sum())) > allowed:
@@ -127,18 +135,20 @@ class ReferenceCache:
 
     def _compute(self, pairs: PairDataset, missing: Mapping[str, int], on_rows: Callable[[int], None]) -> None:
         """Compute `missing` (key -> row) and write old and new rows to the file, which appears whole or not at all."""
-        if not processes.is_first():
-            for row, chosen, rejected in self._fresh(pairs, list(missing.values())):
+        path = self.path
+        if path is None or not processes.is_first():
+            for row, chosen, rejected in self.compute(pairs, list(missing.values())):
                 pairs.reference[row] = weighted_sums(chosen, rejected, self.ld_alpha)
+                on_rows(1)
             return
         key_of_row = {row: key for key, row in missing.items()}
-        private_folder(self.folder)
-        unfinished = self.path.with_suffix(f".{os.getpid()}.unfinished")
+        private_folder(path.parent)
+        unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
         columns: tuple[list[object], ...] = ([], [], [])
         with pq.ParquetWriter(unfinished, SCHEMA, write_page_checksum=True) as writer:
             for batch in self._batches():
                 writer.write_batch(batch)
-            for row, chosen, rejected in self._fresh(pairs, list(missing.values())):
+            for row, chosen, rejected in self.compute(pairs, list(missing.values())):
                 pairs.reference[row] = weighted_sums(chosen, rejected, self.ld_alpha)
                 for column, value in zip(columns, (key_of_row[row], chosen, rejected), strict=True):
                     column.append(value)
@@ -146,12 +156,19 @@ class ReferenceCache:
                     _flush(writer, columns)
                 on_rows(1)
             _flush(writer, columns)
-        unfinished.replace(self.path)
+        unfinished.replace(path)
 
-    def _fresh(self, pairs: PairDataset, rows: list[int]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        return row_logps(
-            self.policy.model, pairs, rows, self.collate, batch_size=self.batch_size, autocast=self.policy.autocast
-        )
+    def compute(
+        self, pairs: PairDataset, rows: list[int], *, other_dtype: bool = False
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield (row, chosen, rejected) as `train.logprobs.row_logps`, in the policy's precision.
+
+        With `other_dtype` in the other one: bfloat16 matrix products where the policy has float32, and so round.
+        """
+        autocast = self.policy.autocast
+        if other_dtype:
+            autocast = torch.bfloat16 if autocast is None else None
+        return row_logps(self.policy.model, pairs, rows, self.collate, batch_size=self.batch_size, autocast=autocast)
 
     def _cached(self) -> Iterator[tuple[str, "_Cached"]]:
         """Yield every row of the file with its key."""
@@ -162,7 +179,7 @@ class ReferenceCache:
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         """Yield what the file holds. Raises TrainingError when it is damaged."""
-        if not self.path.exists():
+        if self.path is None or not self.path.exists():
             return
         try:
             with pq.ParquetFile(self.path, page_checksum_verification=True) as file:

@@ -17,6 +17,10 @@ from train.config import RunConfig
 def wanted(config: RunConfig) -> frozenset[str]:
     """Return the columns that the run asks for."""
     asked = {"label_noise": config.label_noise == "column", "margin": config.margin_scale is not None}
+    sides = ("chosen", "rejected")
+    asked |= {f"{side}_token_ids": config.sampled_tokens == "auto" for side in sides}
+    logged = ("logprob_model", *(f"{side}_token_logprobs" for side in sides))
+    asked |= dict.fromkeys(logged, config.reference == "logged")
     return frozenset(name for name, yes in asked.items() if yes)
 
 

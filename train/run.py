@@ -39,6 +39,7 @@ from train.curve import draw_curve
 from train.dataset import SPLITS, PairDataset
 from train.folders import private_folder
 from train.inputs import read_pairs
+from train.logged import LoggedReference
 from train.model import Policy
 from train.objective import Objective
 from train.preflight import Preflight
@@ -105,7 +106,7 @@ def _run(
         shard(policy.model)
         reference = _fill_reference(config, policy, pairs, fingerprint, progress)
         trainer = _trainer(config, policy, pairs, progress, checkpoint)
-        step_zero = check_policy_is_reference(trainer, pairs)
+        step_zero = check_policy_is_reference(trainer, pairs, reference.noise)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         step = trainer.state.global_step
         _say(config, "scoring", step)
@@ -202,11 +203,14 @@ def _fill_reference(
 ) -> ReferenceResult:
     """Give every pair its reference log-probabilities; return where they came from."""
     collate = Collator(policy.padding_id, policy.sharing)
-    cache = ReferenceCache(
-        config.reference_cache, policy, fingerprint, collate, config.eval_batch_size, Objective.of(config).ld_alpha
-    )
-    result = cache.fill(pairs, counter(progress, "reference", len(pairs)))
-    NARRATION.print(f"Reference log-probabilities: {result.cached:,} from {result.path}, {result.computed:,} computed.")
+    folder = None if config.reference == "computed" else config.reference_cache
+    alpha = Objective.of(config).ld_alpha
+    cache = ReferenceCache(folder, policy, fingerprint, collate, config.eval_batch_size, alpha)
+    fill = LoggedReference(cache).fill if config.reference == "logged" else cache.fill
+    result = fill(pairs, counter(progress, "reference", len(pairs)))
+    logged = f"{result.logged:,} logged, " if config.reference == "logged" else ""
+    cached = f"{result.cached:,} from {result.path}, " if result.path else ""
+    NARRATION.print(f"Reference log-probabilities: {logged}{cached}{result.computed:,} computed.")
     return result
 
 

@@ -39,27 +39,28 @@ class StepZero:
     """Largest |log pi - log pi_ref| of a response, nats."""
 
 
-def check_policy_is_reference(trainer: DPOTrainer, pairs: PairDataset) -> StepZero:
+def check_policy_is_reference(trainer: DPOTrainer, pairs: PairDataset, noise: float = 0.0) -> StepZero:
     """Compute all held-out and some training pairs with the policy; compare with the reference.
 
     Before the first step A = B = 0 on every pair, and the loss is its closed form. Some training pairs are
-    computed once more in training mode, where dropout acts. Raises TrainingError that names the pair that is furthest
+    computed once more in training mode, where dropout acts. `noise` is by how much logged values may be off, nats per
+    token. Raises TrainingError that names the pair that is furthest
     off, when one is off by more than the arithmetic explains.
     """
     train = pairs.rows_of("train")
     rows = [*train[:: max(1, len(train) // CHECKED_TRAINING_ROWS)][:CHECKED_TRAINING_ROWS]]
     rows += [row for split in SPLITS[1:] for row in pairs.rows_of(split)]
-    found = _compare(trainer, pairs, rows, training=False)
-    _compare(trainer, pairs, rows[:CHECKED_WHILE_TRAINING], training=True)
+    found = _compare(trainer, pairs, rows, noise, training=False)
+    _compare(trainer, pairs, rows[:CHECKED_WHILE_TRAINING], noise, training=True)
     return found
 
 
-def _compare(trainer: DPOTrainer, pairs: PairDataset, rows: list[int], *, training: bool) -> StepZero:
+def _compare(trainer: DPOTrainer, pairs: PairDataset, rows: list[int], noise: float, *, training: bool) -> StepZero:
     """Compute `rows` with the policy in training or evaluation mode; raise TrainingError unless it is the reference."""
     read_out = trainer.read_out(rows, training=training)
     gaps = np.nan_to_num(np.maximum(np.abs(read_out.A), np.abs(read_out.B)), nan=np.inf)
     tokens = pairs.segment_lengths[rows, 1:].max(axis=1)
-    allowed = np.array([tolerance(trainer.policy.autocast, int(count)) for count in tokens])
+    allowed = np.array([tolerance(trainer.policy.autocast, int(count)) + noise * count for count in tokens])
     with np.errstate(invalid="ignore"):  # of a reference that is not a number, which is refused below
         loss, expected = (float(v.mean()) for v in trainer.objective.of_rows(pairs, rows, read_out))
     worst = int(np.argmax(gaps / allowed))

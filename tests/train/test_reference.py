@@ -93,7 +93,7 @@ def test_rows_of_the_same_tokens_are_computed_once(fill: Fill) -> None:
 
 def test_another_batch_size_gives_the_same_reference(fill: Fill, tmp_path: Path) -> None:
     first, result = fill(learnable_pairs(7, 0), batch_size=1)
-    result.path.unlink()
+    kept(result).unlink()
     again, _ = fill(learnable_pairs(7, 0), batch_size=8)
 
     assert np.abs(first.reference - again.reference).max() < 1e-3
@@ -163,6 +163,12 @@ def test_training_leaves_the_models_configuration_as_it_was(curated: Path, model
     assert fingerprint(policy) == before
 
 
+def kept(result: ReferenceResult) -> Path:
+    """The cache file of a reference that is kept."""
+    assert result.path is not None
+    return result.path
+
+
 def edit_cache(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
     rows = pq.read_table(path).to_pylist()
     change(rows)
@@ -176,7 +182,7 @@ def test_a_cache_that_disagrees_with_the_model_ends_the_run(fill: Fill) -> None:
         for row in rows:
             row["chosen_logps"][0] += 1.0
 
-    edit_cache(result.path, shift)
+    edit_cache(kept(result), shift)
     with pytest.raises(TrainingError, match=r"disagrees with the model about b2:.*Delete the file"):
         fill(learnable_pairs(6, 0))
 
@@ -188,16 +194,16 @@ def test_a_cache_made_with_another_mask_ends_the_run(fill: Fill) -> None:
         for row in rows:
             row["rejected_logps"].pop()
 
-    edit_cache(result.path, shorten)
+    edit_cache(kept(result), shorten)
     with pytest.raises(TrainingError, match="disagrees with the model"):
         fill(learnable_pairs(6, 0))
 
 
 def test_a_damaged_cache_ends_the_run(fill: Fill) -> None:
     _, result = fill(learnable_pairs(6, 0))
-    content = bytearray(result.path.read_bytes())
+    content = bytearray(kept(result).read_bytes())
     content[200:232] = bytes(32)
-    result.path.write_bytes(content)
+    kept(result).write_bytes(content)
 
     with pytest.raises(TrainingError, match=r"is damaged .* Delete it"):
         fill(learnable_pairs(6, 0))
