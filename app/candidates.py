@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from app.leases import forget_places
-from app.store import OPEN, PAIR, QUEUE_LOCK, SLOT, Store, lock
+from app.store import QUEUE_LOCK, Store, lock
+from app.tables import GOLD, OPEN, PAIR, SLOT
 from ingest.errors import ContractError, StoreError
 from ingest.schema import CANDIDATE
 from ingest.settings import Settings
@@ -178,7 +179,8 @@ def _add_slots(connection: sa.Connection, number: int) -> int:
         "turn": sa.literal(number, sa.Integer), "rank": -PAIR.c.priority, "state": OPEN, "returned": sa.literal(0),
     }  # fmt: skip
     lacking = sa.select(*columns.values()).where(
-        ~sa.exists().where(SLOT.c.pair_id == PAIR.c.pair_id, SLOT.c.slot == number)
+        ~sa.exists().where(SLOT.c.pair_id == PAIR.c.pair_id, SLOT.c.slot == number),
+        ~sa.exists().where(GOLD.c.pair_id == PAIR.c.pair_id),  # its answer is known
     )
     insert = sa.insert(SLOT).from_select(list(columns), lacking.order_by(PAIR.c.pair_id))
     return connection.execute(insert, execution_options={"preserve_rowcount": True}).rowcount

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from app.store import EVENT, PAIR, Store, standing
+from app.store import Store, standing
+from app.tables import EVENT, PAIR
 from ingest.errors import SettingsError
 
 BATCH: Final = 20_000

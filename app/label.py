@@ -12,17 +12,11 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from app.content_security import ContentSecurity
-from app.screens import label, team
+from app.screens import navigation
 
 if __name__ == "__main__":  # a browser asks for the page
     st.set_page_config(page_title="Winnow", page_icon=str(Path(__file__).with_name("icon.svg")), layout="wide")
     st.html(Path(__file__).with_name("label.css"))
-    st.navigation(
-        [
-            st.Page(label.draw, title="Label", icon=":material/balance:", url_path="label", default=True),
-            st.Page(team.draw, title="Team", icon=":material/group:", url_path="team"),
-        ],
-        position="top",
-    ).run()
+    navigation.draw()
 else:  # `streamlit run` imports this module to find the server
     app = st.App(__file__, middleware=[Middleware(ContentSecurity)])

@@ -28,7 +28,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.store import ANNOTATOR, DONE, EVENT, IN_ORDER, LEASED, OPEN, RETURNED, SLOT, judged, standing
+from app import checks
+from app.checks import Checks
+from app.store import judged, standing
+from app.tables import ANNOTATOR, ASKED, CHECKS, DONE, EVENT, IN_ORDER, LEASED, OPEN, RETURNED, SLOT
 
 
 def sit_down(connection: sa.Connection, annotator: str) -> sa.Row[Any]:
@@ -41,27 +44,35 @@ def sit_down(connection: sa.Connection, annotator: str) -> sa.Row[Any]:
         return row
     skip = EVENT.c.verdict == "skip"
     counts = sa.select(
-        sa.literal(annotator), sa.func.count().filter(~skip), sa.func.count().filter(skip)
-    ).where(EVENT.c.annotator == annotator, standing(EVENT))  # fmt: skip
+        sa.literal(annotator), sa.func.count().filter(~skip), sa.func.count().filter(skip), *checks.given(annotator)
+    ).where(EVENT.c.annotator == annotator, standing(EVENT))
     sqlite_here = connection.dialect.name == "sqlite"
     insert = (sqlite.insert(ANNOTATOR) if sqlite_here else postgresql.insert(ANNOTATOR)).on_conflict_do_nothing()
-    connection.execute(insert.from_select(["annotator", "done", "skipped"], counts))
+    connection.execute(insert.from_select(["annotator", "done", "skipped", "checked", "repeated"], counts))
     return connection.execute(mine).one()
 
 
 def next_pair(
-    connection: sa.Connection, annotator: str, *, k: int, now: int, until: int, besides: str | None = None
+    connection: sa.Connection,
+    annotator: str,
+    *,
+    k: int,
+    now: int,
+    until: int,
+    besides: str | None = None,
+    quiz: Checks = checks.NONE,
 ) -> str | None:
     """Lease a pair to `annotator` until `until`, and return its pair_id; None when there is nothing left to ask.
 
     A live lease of the annotator's own is renewed and returned instead; that on `besides`, the pair on screen, stays as
-    it is, so that the one after it can be had too.
+    it is, so that the one after it can be had too. Where a check is due by `quiz`, it comes before the queue.
     """
     place = sit_down(connection, annotator)
     own = sa.select(SLOT.c.pair_id).where(
         SLOT.c.state == LEASED,
         SLOT.c.annotator == annotator,
-        SLOT.c.lease_until > now,
+        SLOT.c.purpose != "review",
+        _live(now),
         SLOT.c.pair_id != (besides or ""),
     )
     held = connection.execute(own.order_by(*IN_ORDER).limit(1)).scalar_one_or_none()
@@ -69,6 +80,8 @@ def next_pair(
         extend(connection, annotator, [held], now=now, until=until)
         return str(held)
     _release_expired(connection, now)
+    if (check := checks.give(connection, place, quiz, until)) is not None:
+        return check
     wanted = _free(annotator, k).order_by(*IN_ORDER)
     here = None if place.pair_id is None else sa.tuple_(place.turn, place.rank, place.pair_id)
     if here is None:
@@ -87,9 +100,11 @@ def waiting(connection: sa.Connection, annotator: str, *, k: int, now: int, most
     """Count the pairs that this annotator could still be given, those they hold included; no further than `most`."""
     place = connection.execute(sa.select(ANNOTATOR).where(ANNOTATOR.c.annotator == annotator)).one_or_none()
     held = sa.select(SLOT.c.pair_id).where(
-        SLOT.c.state == LEASED, sa.or_(SLOT.c.annotator == annotator, SLOT.c.lease_until <= now),
+        SLOT.c.state == LEASED,
+        SLOT.c.purpose.in_(ASKED),
+        sa.or_(SLOT.c.annotator == annotator, SLOT.c.lease_until <= now),
         ~judged(annotator, SLOT.c.pair_id),
-    )  # fmt: skip
+    )
     free = _free(annotator, k).with_only_columns(SLOT.c.pair_id).order_by(*IN_ORDER)
     parts = [held]
     if place is None or place.pair_id is None:
@@ -105,43 +120,47 @@ def waiting(connection: sa.Connection, annotator: str, *, k: int, now: int, most
 def extend(connection: sa.Connection, annotator: str, pair_ids: Collection[str], *, now: int, until: int) -> set[str]:
     """Let the annotator's live leases on these pairs run until `until` at least; return those that were live."""
     later = sa.case((SLOT.c.lease_until > until, SLOT.c.lease_until), else_=until)
-    live = sa.update(SLOT).where(*_leased(annotator, pair_ids), SLOT.c.lease_until > now).values(lease_until=later)
+    live = sa.update(SLOT).where(*_leased(annotator, pair_ids), _live(now)).values(lease_until=later)
     return set(connection.execute(live.returning(SLOT.c.pair_id)).scalars())
 
 
-def complete(connection: sa.Connection, annotator: str, pair_id: str, now: int) -> bool:
+def complete(connection: sa.Connection, annotator: str, pair_id: str, now: int, purpose: str = "ask") -> bool:
     """Fill the annotator's slot of the pair; return whether the lease was still live.
 
     When the lease was lost, an open slot of the pair is filled if there is one: the opinion is there, so nobody
     needs to be asked for it again.
     """
     done = {"state": DONE, "lease_until": None}
-    live = sa.update(SLOT).where(*_leased(annotator, [pair_id]), SLOT.c.lease_until > now).values(done)
-    if connection.execute(live).rowcount:
+    mine = (*_leased(annotator, [pair_id]), _made_for(purpose))
+    if connection.execute(sa.update(SLOT).where(*mine, _live(now)).values(done)).rowcount:
         return True
-    if _take(connection, _expired_or_open(pair_id, annotator), annotator, now) is not None:
-        connection.execute(sa.update(SLOT).where(*_leased(annotator, [pair_id])).values(done))
+    if purpose == "ask" and _take(connection, _expired_or_open(pair_id, annotator), annotator, now) is not None:
+        connection.execute(sa.update(SLOT).where(*mine).values(done))
     return False
 
 
 def give_back(connection: sa.Connection, annotator: str, pair_ids: Collection[str], now: int) -> set[str]:
     """Open the annotator's slots of these pairs to others (a skip, a pair that was not shown after all).
 
-    Returns the pairs whose lease was still live.
+    Returns the pairs whose lease was still live. A check is for nobody else: it stays, and comes again.
     """
-    mine = _leased(annotator, pair_ids)
+    mine = (*_leased(annotator, pair_ids), SLOT.c.purpose.not_in(CHECKS))
     live = sa.select(SLOT.c.pair_id).where(*mine, SLOT.c.lease_until > now)
     found = set(connection.execute(live).scalars())
     connection.execute(sa.update(SLOT).where(*mine).values(_OPENED))
     return found
 
 
-def take_again(connection: sa.Connection, annotator: str, pair_id: str, until: int) -> bool:
+def take_again(connection: sa.Connection, annotator: str, pair_id: str, until: int, purpose: str = "ask") -> bool:
     """Lease the pair to an annotator who took a verdict on it back; return whether a slot could be had."""
-    done = sa.update(SLOT).where(SLOT.c.pair_id == pair_id, SLOT.c.annotator == annotator)
-    if connection.execute(done.values(state=LEASED, lease_until=until)).rowcount:
+    leased = {"state": LEASED, "annotator": annotator, "lease_until": until}
+    mine = sa.or_(SLOT.c.annotator == annotator, sa.and_(SLOT.c.state == OPEN, SLOT.c.purpose == "review"))
+    done = sa.update(SLOT).where(SLOT.c.pair_id == pair_id, mine, _made_for(purpose))
+    if purpose == "ask":  # what was to be compared with it is not wanted while it is open
+        connection.execute(sa.delete(SLOT).where(*_leased(annotator, [pair_id]), SLOT.c.purpose == "repeat"))
+    if connection.execute(done.values(leased)).rowcount:
         return True
-    return _take(connection, _expired_or_open(pair_id, annotator), annotator, until) is not None
+    return purpose == "ask" and _take(connection, _expired_or_open(pair_id, annotator), annotator, until) is not None
 
 
 def count(connection: sa.Connection, annotator: str, verdict: str, by: int) -> None:
@@ -163,18 +182,19 @@ def ask_further(connection: sa.Connection, pair_id: str, *, k: int, most: int) -
     )
     said = (
         sa.select(sa.func.count())
-        .where(EVENT.c.pair_id == pair_id, standing(EVENT), EVENT.c.verdict != "skip")
+        .where(EVENT.c.pair_id == pair_id, standing(EVENT), EVENT.c.verdict != "skip", EVENT.c.purpose == "ask")
         .group_by(wins)
     )
     votes = connection.execute(said).scalars().all()
-    if not k <= sum(votes) < most or 2 * max(votes) > sum(votes):
+    if not votes or not k <= sum(votes) < most or 2 * max(votes) > sum(votes):
         return False
     slots = sa.select(SLOT.c.slot, SLOT.c.rank, SLOT.c.state, SLOT.c.purpose).where(SLOT.c.pair_id == pair_id)
     rows = connection.execute(slots).all()
     if any(row.state != "done" and (row.slot < k or row.purpose == "more") for row in rows):
         return False
+    asked = [row.rank for row in rows if row.purpose in ASKED]
     opened = {"pair_id": pair_id, "slot": max(row.slot for row in rows) + 1, "purpose": "more", "turn": 0}
-    connection.execute(sa.insert(SLOT).values(opened | {"rank": min(row.rank for row in rows)} | _OPENED))
+    connection.execute(sa.insert(SLOT).values(opened | {"rank": min(asked)} | _OPENED))
     return True
 
 
@@ -185,6 +205,16 @@ def forget_places(connection: sa.Connection) -> None:
 
 _OPENED: Final = {"state": OPEN, "annotator": None, "lease_until": None, "returned": 1}
 """What a slot becomes that others may have passed already."""
+
+
+def _live(now: int) -> sa.ColumnElement[bool]:
+    """Return the condition that a lease runs; that of a check, which is for nobody else, never ends."""
+    return sa.or_(SLOT.c.lease_until > now, SLOT.c.purpose.in_(CHECKS))
+
+
+def _made_for(purpose: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a slot is for verdicts of this purpose."""
+    return SLOT.c.purpose.in_(ASKED if purpose == "ask" else (purpose,))
 
 
 def _leased(annotator: str, pair_ids: Collection[str]) -> tuple[sa.ColumnElement[bool], ...]:
@@ -207,7 +237,7 @@ def _expired_or_open(pair_id: str, annotator: str) -> sa.Select[Any]:
     """Select the slots of one pair that this annotator may have: their own first, else an open one."""
     return (
         sa.select(SLOT.c.pair_id, SLOT.c.slot, SLOT.c.turn, SLOT.c.rank)
-        .where(SLOT.c.pair_id == pair_id)
+        .where(SLOT.c.pair_id == pair_id, SLOT.c.purpose.in_(ASKED))
         .where(sa.or_(SLOT.c.state == OPEN, sa.and_(SLOT.c.state == LEASED, SLOT.c.annotator == annotator)))
         .order_by(SLOT.c.annotator.is_(None), SLOT.c.slot)
     )
@@ -238,7 +268,7 @@ def _release_expired(connection: sa.Connection, now: int) -> None:
     """Open the slots whose lease ran out, except those that another transaction is changing."""
     gone = (
         sa.select(SLOT.c.pair_id, SLOT.c.slot)
-        .where(SLOT.c.state == LEASED, SLOT.c.lease_until <= now)
+        .where(SLOT.c.state == LEASED, SLOT.c.lease_until <= now, SLOT.c.purpose.not_in(CHECKS))
         .with_for_update(skip_locked=True)
         .cte("gone")
     )

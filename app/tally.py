@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from app.store import DONE, EVENT, LEASED, PAIR, SLOT, Store, standing
+from app.store import Store, standing
+from app.tables import DONE, EVENT, LEASED, PAIR, SLOT
 
 
 @dataclass(frozen=True)

@@ -9,27 +9,17 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 import sqlalchemy as sa
 
 from app import leases
 from app.ballot import Said
-from app.store import (
-    ANNOTATOR,
-    LEASED,
-    PAIR,
-    SLOT,
-    Event,
-    Store,
-    append,
-    judged,
-    last_verdict,
-    past_verdicts,
-    standing_verdict,
-)
+from app.checks import Checks
+from app.store import Event, Store, append, judged, judged_again, last_verdict, past_verdicts, standing_verdict
 from app.store import find as find_event
+from app.tables import ANNOTATOR, ASKED, CHECKS, LEASED, PAIR, SLOT
 from ingest.errors import StoreError
 from ingest.schema import Message, content_id
 from ingest.settings import Labels
@@ -98,6 +88,8 @@ class Desk:
     annotator: str
     labels: Labels
     clock: Callable[[], datetime] = utc_now
+    reviews: ClassVar[bool] = False
+    """Whether what is judged here are disagreements of others (`app.reviews`)."""
 
     def next(self, besides: str | None = None) -> Showing | None:
         """Lease the next pair, a live lease of one's own first; None when nothing is left to ask.
@@ -107,8 +99,9 @@ class Desk:
         k = self.labels.annotators_per_pair
         with self.store.writing() as connection:
             pair_id = leases.next_pair(
-                connection, self.annotator, k=k, now=self._now(), until=self._until(), besides=besides
-            )
+                connection, self.annotator, k=k, now=self._now(), until=self._until(), besides=besides,
+                quiz=self._checks(),
+            )  # fmt: skip
             return self._showing(connection, pair_id) if pair_id else None
 
     def extend(self, pair_ids: Collection[str]) -> set[str]:
@@ -150,16 +143,17 @@ class Desk:
             same = (self.annotator, showing.pair_id, verdict)
             if sent and (sent.annotator, sent.pair_id, sent.verdict) == same:
                 return sent
-            if connection.execute(sa.select(judged(self.annotator, showing.pair_id))).scalar_one():
+            once = judged_again if showing.purpose == "repeat" else judged
+            if connection.execute(sa.select(once(self.annotator, showing.pair_id))).scalar_one():
                 return None
-            if verdict == "skip":
+            if verdict == "skip" and showing.purpose not in CHECKS:
                 live = bool(leases.give_back(connection, self.annotator, [showing.pair_id], self._now()))
             else:
-                live = leases.complete(connection, self.annotator, showing.pair_id, self._now())
+                live = leases.complete(connection, self.annotator, showing.pair_id, self._now(), showing.purpose)
             event = self._event(showing.event_id, showing, verdict=verdict, said=said, late=not live)
             append(connection, event)
             leases.count(connection, self.annotator, verdict, 1)
-            if most and verdict != "skip":
+            if most and verdict != "skip" and showing.purpose == "ask":
                 leases.ask_further(connection, showing.pair_id, k=k, most=most)
             return event
 
@@ -177,20 +171,20 @@ class Desk:
             retraction = self._event(str(uuid.uuid4()), verdict, retracts=event_id)
             append(connection, retraction)
             leases.count(connection, self.annotator, str(verdict.verdict), -1)
-            again = leases.take_again(connection, self.annotator, verdict.pair_id, self._until())
+            again = leases.take_again(connection, self.annotator, verdict.pair_id, self._until(), verdict.purpose)
             return self._showing(connection, verdict.pair_id) if again else None
 
     def last_verdict(self) -> Event | None:
         """Return the newest verdict that stands."""
         with self.store.reading() as connection:
-            return last_verdict(connection, self.annotator)
+            return last_verdict(connection, self.annotator, review=self.reviews)
 
     def history(self, most: int) -> list[Past]:
         """Return the newest verdicts, those taken back too, newest first."""
         with self.store.reading() as connection:
             return [
                 Past(event, json.loads(prompt), bool(stands))
-                for event, prompt, stands in past_verdicts(connection, self.annotator, most)
+                for event, prompt, stands in past_verdicts(connection, self.annotator, most, review=self.reviews)
             ]
 
     def progress(self) -> Progress:
@@ -201,6 +195,10 @@ class Desk:
             done, skipped = connection.execute(mine).one_or_none() or (0, 0)
             left = leases.waiting(connection, self.annotator, k=k, now=self._now(), most=COUNTED)
             return Progress(done=done, skipped=skipped, left=left)
+
+    def _checks(self) -> Checks:
+        labels = self.labels
+        return Checks(labels.gold_share, labels.repeat_share, labels.repeat_distance, labels.seed)
 
     def _now(self) -> int:
         return round(self.clock().timestamp() * MICROSECONDS)
@@ -240,7 +238,11 @@ class Desk:
     def _showing(self, connection: sa.Connection, pair_id: str) -> Showing:
         """Arrange a pair for this annotator's screen."""
         row = connection.execute(sa.select(PAIR).where(PAIR.c.pair_id == pair_id)).one()._mapping
-        order = "ab" if a_stands_left(self.annotator, pair_id, self.labels.seed) else "ba"
+        held = SLOT.c.annotator == self.annotator, SLOT.c.state == LEASED
+        slot = sa.select(SLOT.c.purpose).where(SLOT.c.pair_id == pair_id, *held)
+        purpose = connection.execute(slot).scalars().first()
+        swapped = purpose == "repeat"
+        order = "ab" if a_stands_left(self.annotator, pair_id, self.labels.seed) != swapped else "ba"
         left, right = order[0], order[1]
         return Showing(
             pair_id=pair_id,
@@ -251,4 +253,5 @@ class Desk:
             right_interaction_id=row[f"interaction_{right}"],
             order=order,
             event_id=str(uuid.uuid4()),
+            purpose="ask" if purpose is None or purpose in ASKED else purpose,
         )

@@ -24,7 +24,8 @@ from typing import Any
 import sqlalchemy as sa
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from app.store import EVENT, open_store
+from app.store import open_store
+from app.tables import EVENT
 from bench.label_queue import candidates, percentiles
 
 PAIRS = 2_000

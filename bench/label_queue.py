@@ -28,7 +28,8 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from app.candidates import load
-from app.store import EVENT, Store, open_store
+from app.store import Store, open_store
+from app.tables import EVENT
 from app.voting import Desk
 from bench import postgres
 from ingest.schema import CANDIDATE

@@ -28,7 +28,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
-from app.store import EVENT, open_store
+from app.store import open_store
+from app.tables import EVENT
 from bench.label_queue import candidates, percentiles
 
 PAIRS = 20_000

@@ -7,7 +7,7 @@ an error. Without a file, `load` gives the defaults below, relative to the worki
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -115,6 +115,17 @@ class PairingPolicy(_Strict):
     "rater_share"."""
 
 
+class Roles(_Strict):
+    """Who may see which screens: names as typed, or as the identity provider states them."""
+
+    annotator: tuple[str, ...] = ()
+    """Label."""
+    adjudicator: tuple[str, ...] = ()
+    """Review pairs on which annotators disagree, and see what was said on them afterwards."""
+    admin: tuple[str, ...] = ()
+    """See the team, the queue and training runs; mark gold items."""
+
+
 class Labels(_Strict):
     """The labelling app's store and what annotators are shown."""
 
@@ -126,8 +137,25 @@ class Labels(_Strict):
     lease_seconds: Annotated[int, Field(ge=10)] = 600
     seed: int = 0
     """Of the hash that decides which response stands left."""
+    gold_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of an annotator's verdicts that are on gold items and attention checks, whose answers are known."""
+    repeat_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of them that are on a pair the annotator judged before, sides swapped."""
+    repeat_distance: Annotated[int, Field(ge=1)] = 20
+    """Verdicts between the two, at least."""
     file: Path | None = None
     """TOML file that says what annotators are asked (`app.task`); unset: the scale of seven, and nothing besides."""
+
+    sign_in: Literal["name", "oidc"] = "name"
+    """"name": everybody types a name, and the server listens on this machine only; "oidc": [auth] of secrets.toml."""
+    roles: Roles | None = None
+    """Unset: whoever is at this machine has every role. With sign_in = "oidc" it must be set."""
+
+    @model_validator(mode="after")
+    def _roles_of_strangers(self) -> "Labels":
+        if self.sign_in == "oidc" and self.roles is None:
+            raise ValueError('sign_in = "oidc" needs [labels.roles]: whoever is not named there may do nothing')
+        return self
 
     @model_validator(mode="after")
     def _more_on_disagreement(self) -> "Labels":

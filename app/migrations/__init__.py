@@ -2,7 +2,7 @@
 
 `app.store.open_store` runs it, a new store too, so that old and new stores cannot differ. versions/ holds one file per
 step, in the order of its revisions; a step that was published is never edited, and imports nothing of `app`, whose
-tables move on. To change the tables: change `app.store`, add a step, raise `NEWEST`.
+tables move on. To change the tables: change `app.tables`, add a step, raise `NEWEST`.
 
 SQLite can add a column and little more: for the rest, constraints too, a step rebuilds the table, with
 `op.batch_alter_table`. Foreign keys are off meanwhile, and checked at the end; a table's triggers go with it.
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ingest.errors import StoreError
 
 VERSION_TABLE: Final = "schema_version"
-NEWEST: Final = "0003"
+NEWEST: Final = "0004"
 """Revision of the last step; a store that has it is opened without importing alembic."""
 BEFORE_VERSIONS: Final = "0001"
 """What a store has that was made before stores noted their version."""

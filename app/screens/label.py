@@ -5,7 +5,6 @@ not reported after `WAIT_SECONDS` that it runs, the plain one takes its place.
 """
 
 import time
-import unicodedata
 from contextlib import suppress
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ import streamlit as st
 
 from app import task
 from app.candidates import latest
-from app.screens import buttons, quick
+from app.screens import access, buttons, quick
 from app.screens.workspace import open_workspace
 from app.sitting import Sitting
 from app.store import Store
@@ -21,7 +20,6 @@ from app.voting import Desk
 from ingest.errors import StoreError, WinnowError
 from ingest.settings import Settings
 
-LONGEST_NAME: Final = 64
 SITTING: Final = "sitting"
 BEGAN: Final = "first drawn"
 GIVEN_UP: Final = "component does not run"
@@ -29,42 +27,14 @@ WAIT_SECONDS: Final = 8.0
 """A browser that has not run the component by then does not run it."""
 
 
-def draw() -> None:
-    """Draw the screen; an error of the workspace is said in one sentence."""
+def draw(name: str | None = None) -> None:
+    """Draw the screen for `name`, who says so first when it is None; an error is said in one sentence."""
     try:
         workspace, store = open_workspace()
-        if (name := _annotator()) is not None:
+        if (name := name or access.typed_name("Who is labelling?")) is not None:
             _sitting(_sit_down(name, workspace, store), published=latest(workspace) is not None)
     except WinnowError as error:
         st.error(str(error), icon=":material/error:")
-
-
-def _annotator() -> str | None:
-    """Return who labels; ask for the name when it is not known. The address keeps it over a reload."""
-    seated: Sitting | None = st.session_state.get(SITTING)
-    if name := clean_name(st.query_params.get("annotator", seated.desk.annotator if seated else "")):
-        if st.query_params.get("annotator") != name:
-            st.query_params["annotator"] = name
-        return name
-    with st.container(key="sign-in", width=420), st.form("name", enter_to_submit=True):
-        st.subheader("Who is labelling?", anchor=False)
-        typed = st.text_input(
-            "Your name", max_chars=LONGEST_NAME, placeholder="It stands beside every verdict you give"
-        )
-        st.caption("You will see a conversation and two responses to it. Say which one is better, or that neither is.")
-        if not st.form_submit_button("Start", type="primary", width="stretch"):
-            return None
-    if name := clean_name(typed):
-        st.query_params["annotator"] = name
-        st.rerun()
-    st.error("Type a name of letters, digits, spaces or punctuation first.")
-    return None
-
-
-def clean_name(typed: str) -> str:
-    """Return the name in one form (NFC, no spaces around it); empty when it is not one printable line."""
-    name = unicodedata.normalize("NFC", typed).strip()
-    return name if name.isprintable() and len(name) <= LONGEST_NAME else ""
 
 
 def _sit_down(name: str, workspace: Settings, store: Store) -> Sitting:

@@ -19,13 +19,13 @@ def open_workspace() -> tuple[Settings, Store]:
 
     Raises WinnowError when one of them is wrong.
     """
+    workspace = settings.load()
     address = st.get_option("server.address")
-    if address not in LOOPBACK:
+    if workspace.labels.sign_in == "name" and address not in LOOPBACK:
         raise SettingsError(
             f"The server listens on {address or 'every address'}, but annotators only type their names: anyone could"
-            " vote as anyone. Start it with --server.address 127.0.0.1."
+            " vote as anyone. Start it with --server.address 127.0.0.1, or set `labels.sign_in` to oidc."
         )
-    workspace = settings.load()
     store = _store(workspace.labels.url)
     if file := latest(workspace):
         _load(workspace.labels.url, file, workspace.labels.annotators_per_pair)

@@ -24,7 +24,8 @@ from playwright.sync_api import Browser, Page, expect
 
 os.environ["STREAMLIT_SERVER_ADDRESS"] = "127.0.0.1"  # AppTest has no server, but the page asks where it listens
 
-from app.store import EVENT, Store, open_store
+from app.store import Store, open_store
+from app.tables import EVENT
 from ingest.schema import CANDIDATE, LABEL_EVENT_COLUMNS, Message, interaction_id, messages_hash, pair_id
 
 

@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from app.candidates import Loaded, latest, load
-from app.store import PAIR, SLOT, Store
+from app.store import Store
+from app.tables import PAIR, SLOT
 from app.voting import Desk
 from ingest.errors import ContractError
 from ingest.schema import CANDIDATE

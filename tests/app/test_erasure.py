@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from app.candidates import load
 from app.leases import next_pair
-from app.store import EVENT, PAIR, SLOT, Event, Store, append
+from app.store import Event, Store, append
+from app.tables import EVENT, PAIR, SLOT
 from ingest import labels
 from ingest.erasure import label_store
 from ingest.erasure.label_store import Removed

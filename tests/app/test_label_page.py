@@ -10,7 +10,7 @@ from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from app import sitting
-from app.screens.label import clean_name
+from app.screens.access import clean_name
 from app.voting import VERDICTS
 from tests.app.conftest import Workspace, candidate
 

@@ -15,7 +15,8 @@ from alembic.script import ScriptDirectory
 
 import app.migrations
 from app.migrations import NEWEST, VERSION_TABLE, bring_up_to_date, version
-from app.store import TABLES, Store, _engine, open_store
+from app.store import Store, _engine, open_store
+from app.tables import TABLES
 from ingest.errors import StoreError
 
 OLD = Path(__file__).with_name("store_0001.sql")

@@ -13,7 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from app.candidates import load
-from app.store import EVENT, Event, Store, append, last_verdict, open_store
+from app.store import Event, Store, append, last_verdict, open_store
+from app.tables import EVENT
 from ingest.errors import StoreError
 from ingest.schema import LABEL_EVENT_COLUMNS
 from tests.app.conftest import candidate, write_candidates
