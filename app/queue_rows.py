@@ -44,15 +44,21 @@ class Share:
 
 
 def shares(store: Store) -> list[Share]:
-    """Count pairs by why and source, most first."""
-    query = sa.select(PAIR.c.why, PAIR.c.source, sa.func.count()).group_by(PAIR.c.why, PAIR.c.source)
+    """Count pairs by why and source, most first; gold items apart."""
+    asked = ~sa.exists().where(GOLD.c.pair_id == PAIR.c.pair_id)
+    query = sa.select(PAIR.c.why, PAIR.c.source, sa.func.count()).where(asked).group_by(PAIR.c.why, PAIR.c.source)
     with store.reading() as connection:
         rows = connection.execute(query.order_by(sa.func.count().desc(), PAIR.c.why)).all()
     return [Share(why or "not said", source or "not said", pairs) for why, source, pairs in rows]
 
 
-def rows(store: Store, most: int, *, why: str | None = None, source: str | None = None, text: str = "") -> list[Row]:
-    """Return the pairs of highest priority, no more than `most`; of one reason, source, with a text in the prompt."""
+def rows(
+    store: Store, most: int, *, known: bool = False, why: str | None = None, source: str | None = None, text: str = ""
+) -> list[Row]:
+    """Return the pairs of highest priority, no more than `most`: those that are asked about, or whose answer is known.
+
+    Of one reason, of one source, with a text in the prompt.
+    """
     wanted = _number(SLOT.c.pair_id, SLOT.c.purpose.in_(ASKED), SLOT.c.state != DONE)
     opinions = _number(EVENT.c.pair_id, EVENT.c.purpose == "ask", EVENT.c.verdict != "skip", standing(EVENT))
     query = (
@@ -61,6 +67,7 @@ def rows(store: Store, most: int, *, why: str | None = None, source: str | None 
             opinions.label("opinions"), wanted.label("wanted"),
         )
         .join_from(PAIR, GOLD, GOLD.c.pair_id == PAIR.c.pair_id, isouter=True)
+        .where(GOLD.c.pair_id.is_not(None) if known else GOLD.c.pair_id.is_(None))
         .order_by(PAIR.c.priority.desc(), PAIR.c.pair_id)
         .limit(most)
     )  # fmt: skip

@@ -13,7 +13,7 @@ from ingest.errors import WinnowError
 MOST: Final = 200
 """Pairs that the table lists."""
 ANSWERS: Final = {"Left is better": "a", "Tie": "tie", "Both bad": "both_bad", "Right is better": "b"}
-ALL: Final = "All"
+ALL, ASKED, KNOWN = "All", "In the queue", "Gold items"
 
 
 def draw(name: str | None) -> None:
@@ -31,24 +31,26 @@ def _draw(store: Store, name: str) -> None:
     if not shares:
         st.caption("The queue is empty: `python -m curate run` finds pairs to judge.")
         return
-    left, right = st.columns([2, 3])
-    with left:
-        st.dataframe(
-            [{"Why": share.why, "Source": share.source, "Pairs": share.pairs} for share in shares],
-            hide_index=True, width="stretch", height=180,
-        )  # fmt: skip
-    with right, st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        which = st.segmented_control("Pairs", [ASKED, KNOWN], default=ASKED, width="content")
         why = st.selectbox("Why", [ALL, *sorted({share.why for share in shares})])
         source = st.selectbox("Source", [ALL, *sorted({share.source for share in shares})])
         text = st.text_input("Prompt holds")
     rows = queue_rows.rows(
-        store, MOST, why=None if why == ALL else why, source=None if source == ALL else source, text=text
-    )
+        store, MOST, known=which == KNOWN, why=None if why == ALL else why,
+        source=None if source == ALL else source, text=text,
+    )  # fmt: skip
     chosen: Any = st.dataframe(
         [_line(row) for row in rows],
         hide_index=True, width="stretch", height=280, on_select="rerun", selection_mode="single-row", key="pairs",
+        column_config={"Question": st.column_config.TextColumn(width="large")},
     )  # fmt: skip
     st.caption(f"The {MOST} pairs of highest priority at most. Choose one to read it.")
+    with st.expander("How many pairs, and why"):
+        st.dataframe(
+            [{"Why": share.why, "Source": share.source, "Pairs": share.pairs} for share in shares],
+            hide_index=True, width="content",
+        )  # fmt: skip
     if (places := chosen.selection.rows) and places[0] < len(rows):
         _read(store, rows[places[0]], name)
 

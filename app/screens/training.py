@@ -104,10 +104,10 @@ def _curve(some: pl.DataFrame) -> alt.Chart:
         .encode(
             x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1)),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
-            color=alt.Color("metric:N", title=None, legend=alt.Legend(orient="bottom")),
+            color=alt.Color("metric:N", title=None, legend=alt.Legend(orient="top", labelLimit=0)),
             tooltip=["step:Q", "metric:N", alt.Tooltip("value:Q", format=".4f")],
         )
-        .properties(height=220)
+        .properties(height=260)
     )
     return drawn
 
