@@ -70,7 +70,9 @@ class ReviewDesk(Desk):
     def opinions(self, showing: Showing) -> list[Opinion]:
         """Return what annotators said, in the order of the sides on this screen; nothing before one's own verdict."""
         columns = (EVENT.c.verdict, EVENT.c.scale, EVENT.c.rationale, EVENT.c.tags, EVENT.c.left_interaction_id)
-        said = sa.select(*columns).where(EVENT.c.pair_id == showing.pair_id, EVENT.c.purpose == "ask", standing(EVENT))
+        said = sa.select(*columns).where(
+            EVENT.c.pair_id == showing.pair_id, EVENT.c.purpose == "ask", EVENT.c.verdict != "skip", standing(EVENT)
+        )
         with self.store.reading() as connection:
             if not connection.execute(sa.select(judged(self.annotator, showing.pair_id))).scalar_one():
                 return []

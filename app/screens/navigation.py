@@ -33,14 +33,18 @@ def draw() -> None:
         return
     if visitor is None:
         return
-    screens = _screens(visitor)
-    if not screens:
+    mine = screens(visitor)
+    if not mine:
         access.refused(visitor.name)
         return
-    st.navigation(screens, position="top").run()
+    pages: list[StreamlitPage] = [
+        st.Page(screen, title=name.capitalize(), icon=ICONS[name], url_path=name, default=place == 0)
+        for place, (name, screen) in enumerate(mine.items())
+    ]
+    st.navigation(pages, position="top").run()
 
 
-def _screens(visitor: Visitor) -> "list[StreamlitPage]":
+def screens(visitor: Visitor) -> dict[str, Callable[[], None]]:
     """Return the screens of the visitor's roles; the first one is at the root of the address."""
     of_role: dict[str, dict[str, Callable[[], None]]] = {
         "annotator": {"label": partial(label.draw, visitor.name)},
@@ -49,8 +53,4 @@ def _screens(visitor: Visitor) -> "list[StreamlitPage]":
             "team": team.draw, "data": partial(data.draw, visitor.name), "training": training.draw,
         },
     }  # fmt: skip
-    mine = {name: draw for role in access.ROLES if role in visitor.roles for name, draw in of_role[role].items()}
-    return [
-        st.Page(screen, title=name.capitalize(), icon=ICONS[name], url_path=name, default=place == 0)
-        for place, (name, screen) in enumerate(mine.items())
-    ]
+    return {name: draw for role in access.ROLES if role in visitor.roles for name, draw in of_role[role].items()}

@@ -51,7 +51,8 @@ def _queue(store: Store, labels: Labels) -> None:
         st.metric(f"Judged by {k} of {k}" if k > 1 else "Judged", f"{counts.complete:,}", border=True)
         st.metric("On a screen now", f"{counts.leased:,}", border=True)
         st.metric("Verdicts still wanted", f"{counts.wanted:,}", border=True)
-        st.metric("Gold items", f"{known:,}", border=True)
+        if known or labels.gold_share:
+            st.metric("Gold items", f"{known:,}", border=True)
     if labels.gold_share and not known:
         st.warning("gold_share is set, and there are no gold items: add some with `python -m app gold`.")
 
@@ -70,6 +71,8 @@ def _plots(said: pl.DataFrame) -> None:
         else:
             st.container(height=HEIGHT, border=False).caption("No pair was judged by two people yet.")
     found = quality.agreement(said.filter(pl.col("purpose") == "ask", pl.col("verdict") != "skip"))
+    if not found.pairs:
+        return
     with st.container(horizontal=True):
         st.metric("Pairs judged by several", f"{found.pairs:,}", border=True)
         st.metric("Same outcome", _percent(found.same), border=True)

@@ -192,7 +192,8 @@ def test_the_team_screen_counts_what_was_said(
     assert {metric.label: metric.value for metric in page.metric} == {
         "Pairs in the queue": "4", "Judged": "1", "On a screen now": "1", "Verdicts still wanted": "3",
     }  # fmt: skip
-    row = page.dataframe[0].value.iloc[0]
+    assert page.dataframe[0].value.iloc[0]["Left"] == "100% (13% to 100%) of 1"
+    row = page.dataframe[1].value.iloc[0]
     assert (row["Annotator"], row["Left"], row["Skipped"], row["Right"]) == ("ada", 1, 1, 0)
 
 
