@@ -76,12 +76,16 @@ class _Untrusted(RendererHTML):
         return f"</span> ({html.escape(str(opening.attrs.get('href', '')))})"
 
     def formula(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """Draw a formula, or show its source, backslashes and underscores kept."""
+        """Draw a formula, or show its source, backslashes and underscores kept.
+
+        Behind a drawn one its source is hidden by label.css: Streamlit's own HTML takes MathML away, and shows that.
+        """
         token = tokens[idx]
-        drawn = formulas.mathml(token.info, block=token.block)
+        drawn, source = formulas.mathml(token.info, block=token.block), html.escape(token.content)
         if drawn is None:
-            return f'<span class="formula">{html.escape(token.content)}</span>'
-        return f'<span class="formula drawn{" block" if token.block else ""}">{drawn}</span>'
+            return f'<span class="formula">{source}</span>'
+        kind = "formula drawn block" if token.block else "formula drawn"
+        return f'<span class="{kind}">{drawn}<span class="tex">{source}</span></span>'
 
 
 def _parser() -> MarkdownIt:

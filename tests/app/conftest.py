@@ -11,7 +11,7 @@ import tempfile
 import time
 import tomllib
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,10 +185,13 @@ def make_workspace(tmp_path: Path) -> Callable[..., Workspace]:
 
 
 @contextmanager
-def serving(workspace: Workspace, repository: Path, *, port: int | None = None) -> Iterator[str]:
+def serving(
+    workspace: Workspace, repository: Path, *, port: int | None = None, options: Sequence[str] = ()
+) -> Iterator[str]:
     """Run `streamlit run app/label.py` on a workspace; give its address."""
     port = port or free_port()
     command = [str(Path(sys.executable).parent / "streamlit"), "run", "app/label.py", "--server.port", str(port)]
+    command += options
     environment = {key: value for key, value in os.environ.items() if key != "STREAMLIT_SERVER_ADDRESS"}
     with (
         (workspace.root / "server.log").open("ab") as log,

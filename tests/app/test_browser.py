@@ -353,6 +353,16 @@ def sink() -> Iterator[tuple[str, list[str]]]:
 
 
 @both_pages
+def test_a_formula_is_seen_on_either_page(page: Page, serve: Serve, make_workspace: MakeWorkspace, kind: str) -> None:
+    """The component draws it; Streamlit's own HTML loses MathML, so the plain page shows its source."""
+    address = serve(make_workspace([candidate(0, a=r"It is \(x_1\).", b=r"Or \(x_1\).")]))
+    sit_down(page, address, kind)
+    stage = page.locator(ON_SCREEN)
+    expect(stage.locator("math")).to_have_count(2 if kind == COMPONENT else 0)
+    assert (r"\(x_1\)" in stage.inner_text()) == (kind == BUTTONS)
+
+
+@both_pages
 def test_text_causes_no_request_and_runs_nothing(
     page: Page, serve: Serve, make_workspace: MakeWorkspace, sink: tuple[str, list[str]], kind: str
 ) -> None:
