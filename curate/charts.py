@@ -45,15 +45,29 @@ _ROOM: Final = {"left": 30, "right": 12, "top": 6, "bottom": 6}
 """Pixels around a chart: the reader's font can be wider than the one that vl-convert measures labels with."""
 
 
-def by_signal(rows: Rows) -> str:
-    """Rows of {signal, phase, rows}: triples before and after, by what the preference was read from."""
+def by_value(rows: Rows, name: str) -> str:
+    """Rows of {value, phase, rows}: triples before and after, by the values of column `name`, in the rows' order."""
     base = alt.Chart(_data(rows), width=620, height=alt.Step(15)).encode(
-        y=alt.Y("signal:N", title=None, sort="-x"),
+        y=alt.Y("value:N", title=None, sort=None),
         x=alt.X("rows:Q", title="triples", axis=alt.Axis(format=",d", tickMinStep=1)),
         yOffset=alt.YOffset("phase:N", sort=["before", "after"]),
     )
     bars = base.mark_bar().encode(color=alt.Color("phase:N", scale=PHASES))
-    return _svg(bars + base.mark_text(align="left", dx=4).encode(text=alt.Text("rows:Q", format=",d")), "signal")
+    return _svg(bars + base.mark_text(align="left", dx=4).encode(text=alt.Text("rows:Q", format=",d")), f"by-{name}")
+
+
+def shares(rows: Rows) -> str:
+    """Rows of {feature, phase, share, low, high}: how often chosen has more, with intervals; the line is even."""
+    even = alt.Chart(_data([{"even": 0.5}])).mark_rule(strokeDash=[4, 4], opacity=0.6, color="currentColor")
+    base = alt.Chart(_data(rows), width=620, height=alt.Step(13)).encode(
+        y=alt.Y("feature:N", title=None, sort=None),
+        yOffset=alt.YOffset("phase:N", sort=["before", "after"]),
+        color=alt.Color("phase:N", scale=PHASES),
+    )
+    scale = alt.Scale(domain=[0, 1])
+    x = alt.X("share:Q", title="share of pairs whose chosen response has more of it", scale=scale, axis=_percent())
+    bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=None, scale=scale), x2="high:Q")
+    return _svg(even.encode(x="even:Q") + bars + base.mark_point(filled=True, size=60, opacity=1).encode(x=x), "shares")
 
 
 def by_reason(rows: Rows) -> str:
@@ -118,6 +132,10 @@ def splits(rows: Rows) -> str:
     )
     bars = base.mark_bar(color=AFTER)
     return _svg(bars + base.mark_text(dy=-8).encode(text=alt.Text("rows:Q", format=",d")), "splits")
+
+
+def _percent() -> alt.Axis:
+    return alt.Axis(format="%", tickCount=5)
 
 
 def _characters() -> alt.Axis:

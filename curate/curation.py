@@ -19,6 +19,7 @@ from curate import (
     contradictions,
     decontaminate,
     expectations,
+    measures,
     report,
     sketches,
     snapshot,
@@ -127,13 +128,21 @@ def _curate(
         sketches.record(connection, settings.curated)
         return done
     progress("report")
+    measured = measures.measure(connection)
     facts = report.Facts(
-        name=done.folder.name, counts=counts, offer=offer, reasons=reasons, findings=findings, recipe=resolved["recipe"]
+        name=done.folder.name,
+        counts=counts,
+        offer=offer,
+        reasons=reasons,
+        findings=findings,
+        measures=measured,
+        recipe=resolved["recipe"],
+        balanced=balanced,
     )
-    snapshot.write_text(folder / "report.html", report.render(connection, facts))
+    snapshot.write_text(folder / "report.html", report.render(connection, folder / "curated.parquet", facts))
     progress("publish")
     manifest = {"snapshot": done.folder.name, "content_hash": digest, "counts": asdict(counts)}
-    manifest["contests"] = asdict(done.contests)
+    manifest |= {"contests": asdict(done.contests), "measured": asdict(measured)}
     manifest |= {"balance": asdict(balanced)} if balanced else {}
     manifest |= {"candidates": asdict(offer), "lake": versions, **resolved, "row_groups": content.row_groups}
     snapshot.write_manifest(folder, manifest)

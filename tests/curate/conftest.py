@@ -57,7 +57,7 @@ def make_triple(
         "rule_version": 1,
         "strength": "strong",
         "weight": 1.0,
-        "n_votes": 1,
+        "n_votes": columns.get("n_agree", 1),
         "n_agree": 1,
         "event_ids": ["e1"],
         "prompt_group": prompt_hash,

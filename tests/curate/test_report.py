@@ -1,5 +1,6 @@
 """The report: true numbers, nothing remote, no script, nothing unescaped; and Chromium draws it."""
 
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,7 +16,7 @@ VOID = {"meta", "path", "line", "rect", "br"}
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of 66 triples: one empty, one dissent of three, one signal whose name is markup."""
+    """Of 68 triples: one empty, one dissent of three, one signal whose name is markup."""
     rows = [
         *varied(60),
         make_triple("61?", chosen=" ", signal="edit"),
@@ -25,6 +26,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_triple("64?", signal="a & b"),
         make_triple("65?", chosen="ans" * 4000),
     ]
+    long = "Please explain to me in a few plain words how a {} works and why it does so"
+    rows += [make_triple(long.format(what) + ("?" if what == "heat pump" else " today?"), f"It moves {n}.", f"No {n}.")
+             for n, what in enumerate(("heat pump", "heat pump then"))]  # fmt: skip
     return make_workspace(tmp_path_factory.mktemp("report"), rows).curate().report
 
 
@@ -61,13 +65,13 @@ class Page(HTMLParser):
 
 def test_counts_add_up(report: Path) -> None:
     rows = {row[0]: row[1] for row in Page(report.read_text(encoding="utf-8")).rows if len(row) == 2}
-    assert rows["triples in"] == "66"
+    assert rows["triples in"] == "68"
     assert rows["− empty_side"] == "1"
     assert rows["− contradiction_minority"] == "1"
-    assert rows["= curated"] == "64"
+    assert rows["= curated"] == "65"
     dropped = sum(int(count) for what, count in rows.items() if what.startswith("−"))
-    assert dropped + int(rows["= curated"]) == 66
-    assert sum(int(count) for what, count in rows.items() if what.startswith("of them")) == 64
+    assert dropped + int(rows["= curated"]) == 68
+    assert sum(int(count) for what, count in rows.items() if what.startswith("of them")) == 65
 
 
 def test_nothing_remote_and_no_script(report: Path) -> None:
@@ -95,8 +99,10 @@ def test_ids_are_unique(report: Path) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_no_text_of_a_user(report: Path) -> None:
+def test_only_the_questions_of_clusters_are_shown(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
+    assert "how a heat pump works" in text
+    assert "It moves" not in text
     assert "Question 7?" not in text
     assert "Answer 7" not in text
 
@@ -112,7 +118,7 @@ def test_chromium_draws_it_offline(chromium: Browser, report: Path, scheme: str,
     page.on("console", lambda message: problems.append(message.text))
     page.on("requestfailed", lambda request: problems.append(request.url))
     page.goto(report.as_uri())
-    assert page.locator("svg").count() == 6
+    assert page.locator("svg").count() == 7
     drawn = page.locator("svg").evaluate_all("charts => charts.map(c => c.getBoundingClientRect().width)")
     assert min(drawn) > 200
     red, green, blue = (int(part) for part in re.findall(r"\d+", page.evaluate(
@@ -120,4 +126,6 @@ def test_chromium_draws_it_offline(chromium: Browser, report: Path, scheme: str,
     assert (red + green + blue < 150) == (scheme == "dark")
     assert page.evaluate("document.documentElement.scrollWidth") <= width, "only charts may scroll sideways"
     assert problems == []
+    if folder := os.environ.get("WINNOW_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/report-{scheme}-{width}.png", full_page=True)
     context.close()
