@@ -24,8 +24,11 @@ Switch = Literal["off", "on"]
 ReportTo = Literal["none", "tensorboard", "wandb"]
 Sharing = Literal["auto", "off"]
 Reference = Literal["cached", "computed", "logged"]
+OnDrift = Literal["warn", "stop"]
 
-NOT_RESULTS: Final = frozenset({"output", "reference_cache", "checkpoint_every", "report_to", "dataloader_num_workers"})
+NOT_RESULTS: Final = frozenset(
+    {"output", "reference_cache", "checkpoint_every", "report_to", "dataloader_num_workers", "on_drift"}
+)
 """Options that say where and when a run writes, not what comes out."""
 
 
@@ -94,6 +97,8 @@ class RunConfig(BaseModel):
     """Decoupled weight decay of AdamW."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients with a larger norm are scaled down to it."""
+    on_drift: OnDrift = "warn"
+    """When the policy goes far from the reference: say so once, or stop the run."""
     order: Order = "length"
     """Training pairs in batches of like length, shuffled, or as in the file."""
     eval_batch_size: Annotated[int, Field(ge=1)] = 16

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 from ingest import settings
 from ingest.errors import SettingsError, WinnowError
-from train import resume
+from train import foreign, resume
 from train.config import RunConfig
 
 FIRST: Final = os.environ.get("RANK", "0") == "0"
@@ -24,9 +24,9 @@ FIRST: Final = os.environ.get("RANK", "0") == "0"
 MATTERS_FIRST: Final = frozenset(
     {"data", "model", "output", "loss", "beta", "learning_rate", "epochs", "batch_size", "gradient_accumulation"}
     | {"lora_rank", "gradient_checkpointing", "max_length", "on_overlong", "seed", "device", "dtype", "validation"}
-    | {"checkpoint_every", "report_to"}
+    | {"report_to"}
 )
-"""Options that --help shows first, with --resume."""
+"""Options that --help shows first, with --resume and --dry-run."""
 OPEN_DEFAULTS: Final = {
     "data": "required",
     "model": "train.model of winnow.toml",
@@ -47,12 +47,16 @@ OPEN_DEFAULTS: Final = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    arguments = vars(parser().parse_args(argv))
-    config, resumes = arguments.pop("config", None), arguments.pop("resume", False)
+    made = parser()
+    known, unknown = made.parse_known_args(argv)
+    arguments = vars(known)
     # Everything a run writes was learnt from users' texts, so it is made for its owner alone.
     umask = os.umask(0o077)
     try:
-        summary = _train(arguments, config, resumes)
+        foreign.refuse(unknown)
+        if unknown:
+            made.error(f"unrecognized arguments: {' '.join(unknown)}")
+        summary = _train(arguments)
     except WinnowError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
@@ -63,14 +67,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _train(arguments: dict[str, Any], config: Path | None, resumes: bool) -> dict[str, Any]:
+def _train(arguments: dict[str, Any]) -> dict[str, Any]:
     """Run as the command line says and return the summary; a folder of our own that stayed empty is taken away."""
-    resolved = resolve(arguments, config, resumes)
+    config, resumes, dry = (arguments.pop(name, None) for name in ("config", "resume", "dry_run"))
+    if resumes and dry:
+        raise SettingsError("--dry-run starts nothing that --resume could go on with. Leave one of them out.")
+    resolved = resolve(arguments, config, bool(resumes))
     try:
         # torch takes seconds to import: --help and wrong arguments answer without it.
         from train.run import run  # noqa: PLC0415
 
-        return run(resolved, resumes=resumes)
+        return run(resolved, resumes=bool(resumes), dry=bool(dry))
     finally:
         if FIRST and "output" not in arguments and not any(resolved.output.iterdir()):
             resolved.output.rmdir()
@@ -97,6 +104,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="Go on with the unfinished run of the same options; with --output, of that folder, whose options are then "
         "the defaults. Without such a run, start one. [off]",
+    )
+    first.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="Do all but train, and say how long the run would take and how much memory it needs. [off]",
     )
     more.add_argument("--config", type=Path, metavar="PATH", help="Settings file. [$WINNOW_CONFIG, else ./winnow.toml]")
     return made

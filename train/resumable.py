@@ -15,7 +15,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from train import checkpoint, processes
 from train.checkpoint import Checkpoint, Tensors
-from train.metrics import Floats, ReadOut
+from train.metrics import Floats
 from train.sharded import part_of, whole
 from train.token_metrics import TOKEN_COLUMNS
 
@@ -24,8 +24,8 @@ class ResumableTrainer(Trainer):
     """A trainer whose run can be killed at any point, and goes on from its last checkpoint as if nothing had been."""
 
     seen: list[torch.Tensor]
-    """Of each of this process's micro-batches since the last log, (4, pairs): the columns of a ReadOut. With
-    `token_metrics` (10, pairs): those of `train.token_metrics` too."""
+    """Of each of this process's micro-batches since the last log, (6, pairs): the columns of a ReadOut, tokens of
+    chosen and of rejected. With `token_metrics` (12, pairs): those of `train.token_metrics` too."""
     token_metrics: bool = False
     metrics_file: Path | None = None
     """Its length is kept, so that lines after the checkpoint can be taken away."""
@@ -86,17 +86,13 @@ class ResumableTrainer(Trainer):
         if processes.is_first() and tensors["seen"].numel():
             self.seen = [tensors["seen"].to(self.args.device)]
 
-    def all_seen(self) -> ReadOut:
-        """Return the read-outs of every process since the last log."""
-        return ReadOut(*self.all_columns()[:4])
-
     def all_columns(self) -> Floats:
-        """Return the columns of every process since the last log, (4 or 10, pairs)."""
+        """Return the columns of every process since the last log, (6 or 12, pairs)."""
         columns: Floats = self._seen().cpu().numpy()
         return columns
 
     def _seen(self) -> torch.Tensor:
-        rows = 4 + TOKEN_COLUMNS * self.token_metrics
+        rows = 6 + TOKEN_COLUMNS * self.token_metrics
         none = torch.empty(rows, 0, dtype=torch.float64, device=self.args.device)
         own = torch.cat(self.seen, dim=1) if self.seen else none
         return processes.gather_rows(own.T.contiguous()).T

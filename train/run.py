@@ -14,9 +14,11 @@
 `python -m train.dpo` is its command line.
 """
 
+import json
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ from train.inputs import read_pairs
 from train.logged import LoggedReference
 from train.model import Policy
 from train.objective import Objective
+from train.plan import plan, print_plan
 from train.preflight import Preflight
 from train.progress import (
     NARRATION,
@@ -65,10 +68,11 @@ from train.summary import before_and_after, file_hash, headline, write_json, wri
 from train.trainer import DPOTrainer, refuse_not_finite
 
 
-def run(config: RunConfig, *, resumes: bool = False) -> dict[str, Any]:
+def run(config: RunConfig, *, resumes: bool = False, dry: bool = False) -> dict[str, Any]:
     """Train as `config` says and return the summary that the command prints.
 
-    With `resumes`, a run in the output folder that was not finished goes on. Raises the errors of `ingest.errors` that
+    With `resumes`, a run in the output folder that was not finished goes on; a `dry` one does all but train, and
+    writes nothing but the reference cache. Raises the errors of `ingest.errors` that
     the stages name; nothing is written before the data has passed preflight.
     """
     device, autocast = _hardware(config)
@@ -76,16 +80,23 @@ def run(config: RunConfig, *, resumes: bool = False) -> dict[str, Any]:
     try:
         config = config.model_copy(update={"output": Path(processes.from_first(str(config.output)))})
         with ExitStack() as stack:
-            return _run(config, device, autocast, stack, resumes=resumes)
+            return _run(config, device, autocast, stack, resumes=resumes, dry=dry)
     finally:
         processes.stop()
 
 
 def _run(
-    config: RunConfig, device: torch.device, autocast: torch.dtype | None, stack: ExitStack, *, resumes: bool
+    config: RunConfig,
+    device: torch.device,
+    autocast: torch.dtype | None,
+    stack: ExitStack,
+    *,
+    resumes: bool,
+    dry: bool,
 ) -> dict[str, Any]:
     """Do what `run` says; what `stack` holds is let go when it is done."""
     started = time.monotonic()
+    was_there = config.output.exists()
     goes_on = resumes and (config.output / "run.json").exists()
     if not goes_on:
         _refuse_folder_in_use(config.output)
@@ -100,13 +111,17 @@ def _run(
         pairs, preflight = read_pairs(config, policy, progress)
         fingerprint = policies.fingerprint(policy)
         inputs = _inputs(config, fingerprint, device)
-        checkpoint = _start_folder(config, preflight, inputs, stack, goes_on=goes_on)
+        checkpoint = None if dry else _start_folder(config, preflight, inputs, stack, goes_on=goes_on)
         # After the fingerprint: the reference of a new adapter is the model itself, whose cached values serve.
         train_adapter(policy.model, config.model, config.lora_rank, config.lora_alpha, config.lora_targets)
         shard(policy.model)
         reference = _fill_reference(config, policy, pairs, fingerprint, progress)
         trainer = _trainer(config, policy, pairs, progress, checkpoint)
         step_zero = check_policy_is_reference(trainer, pairs, reference.noise)
+        if dry:
+            if not was_there and processes.is_first():
+                config.output.rmdir()  # the base class has made it
+            return print_plan(plan(trainer))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         step = trainer.state.global_step
         _say(config, "scoring", step)
@@ -134,6 +149,13 @@ def _say(config: RunConfig, state: str, step: int) -> None:
     """Write into status.json what the run does after its last `step`."""
     if processes.is_first():
         write_status(config.output / "status.json", state, step, step)
+
+
+def _say_failed(path: Path, error: type[BaseException] | None, *_: object) -> None:
+    """Write into status.json that the run ended by an error, if it did."""
+    if error is not None:
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"step": 0, "steps": 0}
+        write_status(path, "failed", before["step"], before["steps"])
 
 
 def _hardware(config: RunConfig) -> tuple[torch.device, torch.dtype | None]:
@@ -177,6 +199,7 @@ def _start_folder(
         return checkpoints.newest(config.output) if goes_on else None
     private_folder(config.output)
     stack.enter_context(held(config.output))
+    stack.push(partial(_say_failed, config.output / "status.json"))
     if goes_on:
         refuse_other_inputs(config.output, inputs)
     checkpoint = checkpoints.newest(config.output) if goes_on else None
@@ -232,6 +255,7 @@ def _trainer(
         order=config.order,
         token_metrics=config.extra_metrics == "on",
         batch_tokens=config.batch_tokens,
+        on_drift=config.on_drift,
     )
     if processes.is_first():
         lengths = pairs.segment_lengths[pairs.rows_of("train")]

@@ -18,8 +18,9 @@ from train import processes
 from train.batches import EpochBatches, EpochLoader, EpochOrder
 from train.budget import BudgetBatches
 from train.collate import Batch, Collator
-from train.config import Order
+from train.config import OnDrift, Order
 from train.dataset import Pair, PairDataset
+from train.drift import drift, guard
 from train.head import TokenValues
 from train.logprobs import response_values, row_logps, sequence_logps
 from train.losses import Terms
@@ -51,7 +52,10 @@ class DPOTrainer(ResumableTrainer):
         order: Order,
         token_metrics: bool = False,
         batch_tokens: int | None = None,
+        on_drift: OnDrift = "warn",
     ) -> None:
+        self.on_drift: OnDrift = on_drift
+        self.drifted: set[str] = set()
         self.policy, self.pairs, self.order = policy, pairs, order
         self.objective: Objective = objective
         self.collate = Collator(policy.padding_id, policy.sharing)
@@ -120,7 +124,8 @@ class DPOTrainer(ResumableTrainer):
         loss = (weight * self.objective.per_pair(terms)).sum() / pairs
         if "counts_nothing" not in inputs:
             # Kept on the device: fetching them here would make a GPU wait for every micro-batch.
-            columns = torch.stack([chosen.detach(), rejected.detach(), *reference])
+            lengths = (n.to(chosen.dtype) for n in (w, l))
+            columns = torch.stack([chosen.detach(), rejected.detach(), *reference, *lengths])
             self.seen.append(torch.cat([columns, token_sums(found, inputs)]) if self.token_metrics else columns)
         return (loss, {}) if return_outputs else loss
 
@@ -145,12 +150,17 @@ class DPOTrainer(ResumableTrainer):
         when = f"at step {self.state.global_step}"
         refuse_not_finite(logs, when)
         if "loss" in logs:
-            logs.update(training_log(self.all_seen(), self.objective.beta))
+            columns, beta = self.all_columns(), self.objective.beta
+            read_out = ReadOut(*columns[:4])
+            logs.update(training_log(read_out, beta))
             if self.token_metrics:
-                logs.update(token_means(self.all_columns()[4:]))
+                logs.update(token_means(columns[6:]))
             self.seen.clear()
             refuse_not_finite(logs, when)
+            logs.update(drift(read_out, columns[4:6], beta))
         super().log(logs, start_time)
+        if "drift/k3" in logs:
+            guard(logs, self.state.global_step, self.on_drift, self.drifted)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
