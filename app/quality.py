@@ -1,7 +1,7 @@
 """How good the labels are, all in one: agreement, its course, a meter an annotator; and the file that curation reads.
 
 Reads opinions as `app.opinions.read` gives them. `python -m app quality` prints the report, and with --output writes
-reliability.parquet: rater_id (the pseudonym that the lake knows), right and wrong (gold items and attention checks).
+reliability.parquet: rater_id (the pseudonym that the lake knows), n_right and n_wrong (gold items, attention checks).
 """
 
 from dataclasses import dataclass
@@ -86,15 +86,15 @@ def by_day(opinions: pl.DataFrame) -> pl.DataFrame:
 
 
 def reliability_file(opinions: pl.DataFrame, pseudonyms: Pseudonyms) -> pl.DataFrame:
-    """Return rater_id, right and wrong: what checks say of each annotator, for `curate run`. Holds no name."""
+    """Return rater_id, n_right and n_wrong: what checks say of each annotator, for `curate run`. Holds no name."""
     checked = opinions.filter(
         pl.col("purpose").is_in(CHECKS), pl.col("verdict") != "skip", pl.col("answer").is_not_null()
     )
     right = pl.col("outcome") == pl.col("answer")
-    counts = checked.group_by("annotator").agg(right=right.sum().cast(pl.Int64), wrong=(~right).sum().cast(pl.Int64))
+    counts = checked.group_by("annotator").agg(n_right=right.sum(), n_wrong=(~right).sum()).cast({pl.UInt32: pl.Int64})
     names: list[str] = counts["annotator"].to_list()
     ids = pl.Series("rater_id", [pseudonyms.of(name) for name in names], dtype=pl.String)
-    return counts.select(ids, "right", "wrong").sort("rater_id")
+    return counts.select(ids, "n_right", "n_wrong").sort("rater_id")
 
 
 def _asked(opinions: pl.DataFrame) -> pl.DataFrame:

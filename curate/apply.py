@@ -48,8 +48,8 @@ def apply(
 ) -> tuple[Reason, ...]:
     """Judge every triple and give each group of prompts its split; return the reasons in the order in which they count.
 
-    `rules` are the recipe's, resolved; its evaluation sets are read from `root`. Table known_splits, where there is
-    one, says what earlier snapshots published.
+    `rules` are the recipe's, resolved; its evaluation sets and reliability of raters are read from `root`. Table
+    known_splits, where there is one, says what earlier snapshots published.
 
     Raises ContractError for triples that no rule could judge, RuleError when a rule gives NULL or drops everything.
     """
@@ -73,7 +73,7 @@ def apply(
         SELECT triple_id, prompt_hash, chosen_hash, rejected_hash, strength, last_time, coalesce(n_agree, 1) AS votes
         FROM triples ANTI JOIN ledger USING (triple_id)""")  # a triple without a count is one vote: its own
     exact_duplicates.find(connection)
-    contradictions.resolve(connection, recipe.contradictions)
+    contradictions.resolve(connection, recipe.contradictions, root)
     connection.execute("""
         CREATE TEMP TABLE standing AS
         SELECT triple_id, prompt_hash, prompt_group FROM triples ANTI JOIN ledger USING (triple_id)""")

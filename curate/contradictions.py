@@ -20,6 +20,7 @@ dropped when the recipe says so: of A over B over C over A one vote at least is 
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import duckdb
@@ -29,6 +30,7 @@ import pyarrow as pa
 from curate import rankings, raters, recipe
 from curate.rules import Reason
 from curate.statements import statement
+from ingest.errors import RecipeError
 
 MINORITY: Final = Reason(
     name="contradiction_minority",
@@ -66,13 +68,19 @@ class Contests:
     """Triples in them, whether the recipe drops them or not."""
 
 
-def resolve(connection: duckdb.DuckDBPyConnection, settings: recipe.Contradictions) -> None:
-    """Count and weigh the votes of each pair both ways; enter minorities and deadlocks into the ledger."""
+def resolve(connection: duckdb.DuckDBPyConnection, settings: recipe.Contradictions, root: Path = Path()) -> None:
+    """Count and weigh the votes of each pair both ways; enter minorities and deadlocks into the ledger.
+
+    The recipe's file of checks is read from `root`. Raises RecipeError where it cannot be.
+    """
+    _read_checks(connection, root / settings.reliability if settings.reliability else None)
     connection.execute(statement("contradictions.sql"))
     ballots = connection.sql("FROM ballots ORDER BY contest, rater, low").to_arrow_table()
     contest, place = np.unique(ballots["contest"].to_numpy(), return_inverse=True)
     low = ballots["low"].to_numpy(zero_copy_only=False).astype(bool)
-    found = raters.estimate(place, ballots["rater"].to_numpy(), low, _unnamed(connection))
+    rater = ballots["rater"].to_numpy()
+    checks = raters.Checks(*(_per_rater(rater, ballots[name].to_numpy()) for name in ("n_right", "n_wrong")))
+    found = raters.estimate(place, rater, low, _unnamed(connection), checks)
     # A tie of equals shall be one, whatever the last digit of a sum.
     verdicts = pa.table({"contest": contest, "chance": np.round(found.chance, 6)})
     connection.register("verdicts_of_raters", verdicts)
@@ -84,6 +92,28 @@ def resolve(connection: duckdb.DuckDBPyConnection, settings: recipe.Contradictio
         connection.execute(f"""
             INSERT INTO ledger SELECT triple_id, '{CYCLE.name}', 'of a circle of preferences' FROM scores
             WHERE in_cycle AND triple_id NOT IN (SELECT triple_id FROM ledger WHERE name LIKE 'contradiction_%')""")
+
+
+def _read_checks(connection: duckdb.DuckDBPyConnection, file: Path | None) -> None:
+    """Make table checked(rater_id, n_right, n_wrong) of `file`; without one, nobody was checked."""
+    connection.execute("CREATE TEMP TABLE checked (rater_id VARCHAR PRIMARY KEY, n_right BIGINT, n_wrong BIGINT)")
+    if file is None:
+        return
+    try:
+        connection.execute(
+            "INSERT INTO checked SELECT rater_id, n_right, n_wrong FROM read_parquet($file)", {"file": str(file)}
+        )
+    except duckdb.Error as error:
+        raise RecipeError(
+            f"contradictions.reliability: {file} is no file of `python -m app quality --output`: {error}"
+        ) from error
+
+
+def _per_rater(rater: raters.I64, counts: raters.I64) -> raters.F64:
+    """Return (raters,) the count that stands beside each vote of a rater."""
+    found = np.zeros(int(rater.max(initial=-1)) + 1)
+    found[rater] = counts
+    return found
 
 
 def _unnamed(connection: duckdb.DuckDBPyConnection) -> raters.F64:

@@ -37,22 +37,41 @@ class Reliability:
     """(raters,) probability that a vote of theirs is right."""
 
 
+@dataclass(frozen=True)
+class Checks:
+    """Votes on questions whose answer is known (gold items, attention checks)."""
+
+    right: F64
+    """(raters,)"""
+    wrong: F64
+    """(raters,)"""
+
+
 def estimate(
-    contest: I64, rater: I64, low: Bools, others: F64, *, right: float = RIGHT, wrong: float = WRONG
+    contest: I64,
+    rater: I64,
+    low: Bools,
+    others: F64,
+    checks: Checks | None = None,
+    *,
+    right: float = RIGHT,
+    wrong: float = WRONG,
 ) -> Reliability:
     """Estimate from V votes: contest, rater and low (V,) say who voted for which side of what.
 
     `others` (contests,) is how many more votes of nobody known are for low than for high; they count as those of a
-    rater of whom nothing is known.
+    rater of whom nothing is known. `checks` count like votes whose truth is certain.
     """
     sign = np.where(low, 1.0, -1.0)
     votes = np.bincount(rater)
     prior = right / (right + wrong) if right + wrong else 0.8
-    reliable = np.full(len(votes), prior)
+    sure = np.full(len(votes), right) + (checks.right if checks else 0.0)
+    all_sure = np.full(len(votes), right + wrong) + (checks.right + checks.wrong if checks else 0.0)
+    reliable = np.divide(sure, all_sure, out=np.full(len(votes), prior), where=all_sure > 0)
     for _ in range(STEPS):
         chance = _chance(contest, sign * _logit(reliable)[rater], others * _logit(np.array(prior)))
         agreed = np.bincount(rater, weights=np.where(low, chance[contest], 1 - chance[contest]))
-        new = (right + agreed) / (right + wrong + votes)
+        new = (sure + agreed) / (all_sure + votes)
         moved = float(np.abs(new - reliable).max(initial=0.0))
         reliable = new
         if moved < 1e-10:

@@ -55,6 +55,8 @@ class Contradictions(_Strict):
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.6
     """Where several raters are known: probability of being right from which a side stays; else both are dropped."""
+    reliability: str = ""
+    """File of `python -m app quality --output`, relative to winnow.toml: what gold items say of raters; empty: none."""
     cycles: Literal["keep", "drop"] = "keep"
     """What becomes of triples in circles of preferences; they are counted and marked either way."""
 

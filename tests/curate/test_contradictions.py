@@ -2,10 +2,14 @@
 
 import math
 from fractions import Fraction
+from pathlib import Path
 
+import polars as pl
 import pytest
 
 from curate.recipe import Contradictions, Recipe
+from curate.rules import RULES
+from ingest.errors import RecipeError
 from ingest.schema import FEEDBACK
 
 from .conftest import Row, judge_triples, make_triple, varied
@@ -179,3 +183,22 @@ def test_scores_and_margins_where_three_are_compared() -> None:
     assert judged.curated[second["triple_id"]]["margin"] == 0.125
     alone = judged.curated[other["triple_id"]]
     assert (alone["chosen_score"], alone["margin"], alone["in_cycle"]) == (None, None, False)
+
+
+def test_gold_items_break_a_deadlock(tmp_path: Path) -> None:
+    """One vote each way is a tie; but a was right in 80 gold items and b in none: odds 24 to 1 for a."""
+    file = tmp_path / "reliability.parquet"
+    checks = pl.DataFrame({"rater_id": ["a", "b"], "n_right": [80, 0], "n_wrong": [0, 80]})
+    checks.write_parquet(file)
+    rows = [make_triple(**YES, event_ids=["1"]), make_triple(**NO, event_ids=["2"])]
+    weighed = Recipe(
+        rules=tuple(rule.name for rule in RULES if rule.name != "weak_signal"),
+        contradictions=Contradictions(reliability=str(file)),
+    )
+    judged = judge_triples([*rows, *varied(2)], weighed, feedback=cast({"1": "a", "2": "b"}))
+    assert judged.first(rows[0]) is None
+    assert judged.first(rows[1]) == "contradiction_minority"
+    assert judged.curated[rows[0]["triple_id"]]["label_noise"] == pytest.approx(0.04, abs=0.002)
+    file.write_bytes(b"no Parquet")
+    with pytest.raises(RecipeError, match="is no file of `python -m app quality --output`"):
+        judge_triples([*rows, *varied(2)], weighed)

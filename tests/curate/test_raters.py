@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate.raters import estimate
-
-WITHOUT_PRIOR = {"right": 0.0, "wrong": 0.0}
+from curate.raters import Checks, estimate
 
 
 def votes_of(contests: int, accuracy: list[float], seed: int = 0) -> tuple[np.ndarray, ...]:
@@ -35,7 +33,7 @@ def test_as_crowd_kit_does_it() -> None:
         warnings.simplefilter("ignore")
         model = OneCoinDawidSkene(n_iter=200, tol=1e-12)
         expected = model.fit_predict_proba(frame)
-    found = estimate(contest, rater, low, np.zeros(2 * count), **WITHOUT_PRIOR)
+    found = estimate(contest, rater, low, np.zeros(2 * count), right=0.0, wrong=0.0)
     assert found.rater == pytest.approx(model.skills_.sort_index().to_numpy(), abs=1e-4)
     assert found.chance == pytest.approx(expected["low"].sort_index().to_numpy(), abs=1e-3)
 
@@ -73,3 +71,17 @@ def test_no_votes() -> None:
     empty = np.zeros(0, np.int64)
     found = estimate(empty, empty, empty.astype(bool), np.zeros(0))
     assert len(found.chance) == len(found.rater) == 0
+
+
+def test_checks_count_like_votes_whose_truth_is_known() -> None:
+    """Two raters contradict each other once. Nothing more is known: a tie; then one was right in 80 checks, one never.
+
+    (16 + 80) / (20 + 80) = 0.96 and 16 / (20 + 80) = 0.16, which says nothing: odds 24 to 1, and a little more as the
+    vote itself is learnt from.
+    """
+    contest, rater, low = np.array([0, 0]), np.array([0, 1]), np.array([True, False])
+    assert estimate(contest, rater, low, np.zeros(1)).chance == pytest.approx([0.5])
+    checks = Checks(right=np.array([80.0, 0.0]), wrong=np.array([0.0, 80.0]))
+    found = estimate(contest, rater, low, np.zeros(1), checks)
+    assert found.chance == pytest.approx([0.96], abs=0.001)
+    assert found.rater == pytest.approx([0.96, 0.16], abs=0.01)
