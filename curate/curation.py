@@ -16,6 +16,7 @@ import duckdb
 from curate import (
     balance,
     candidates,
+    card,
     contradictions,
     decontaminate,
     expectations,
@@ -140,6 +141,7 @@ def _curate(
         balanced=balanced,
     )
     snapshot.write_text(folder / "report.html", report.render(connection, folder / "curated.parquet", facts))
+    snapshot.write_text(folder / "README.md", card.render(done.folder.name, recipe.card, counts, measured, reasons))
     progress("publish")
     manifest = {"snapshot": done.folder.name, "content_hash": digest, "counts": asdict(counts)}
     manifest |= {"contests": asdict(done.contests), "measured": asdict(measured)}

@@ -193,6 +193,14 @@ class Candidates(_Strict):
     """Pairs in all, at most."""
 
 
+class Card(_Strict):
+    """What the data card of a snapshot says that nothing measures."""
+
+    title: Annotated[str, Field(min_length=1)] = "Preference triples"
+    license: Annotated[str, Field(min_length=1)] = "unknown"
+    """An identifier as hubs know it: "cc-by-4.0"."""
+
+
 class Recipe(_Strict):
     """One way to curate."""
 
@@ -213,6 +221,7 @@ class Recipe(_Strict):
     balance: Balance = Balance()
     gate: Gate = Gate()
     candidates: Candidates = Candidates()
+    card: Card = Card()
 
     @model_validator(mode="after")
     def _names_known_rules(self) -> Self:

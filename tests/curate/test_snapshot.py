@@ -19,6 +19,7 @@ from ingest.schema import CANDIDATE, CURATED, DROPPED
 from .conftest import Workspace, make_interaction, make_triple, make_workspace, varied
 
 FILES = [
+    "README.md",
     "candidates.parquet",
     "curated.parquet",
     "decontaminated.parquet",
