@@ -27,7 +27,7 @@ from curate import (
 from curate.recipe import Recipe
 from curate.rules import Reason, Rule, Value
 from curate.statements import statement
-from ingest.errors import ContractError, RuleError
+from ingest.errors import ContractError, RecipeError, RuleError
 
 SET_REASONS: Final = (
     decontaminate.OVERLAP,
@@ -51,7 +51,8 @@ def apply(
     `rules` are the recipe's, resolved; its evaluation sets and reliability of raters are read from `root`. Table
     known_splits, where there is one, says what earlier snapshots published.
 
-    Raises ContractError for triples that no rule could judge, RuleError when a rule gives NULL or drops everything.
+    Raises ContractError for triples that no rule could judge, RuleError when a rule gives NULL or drops everything,
+    RecipeError for an own rule with the name of a reason that compares triples.
     """
     total = check_triples(connection)
     scripts.add_functions(connection)
@@ -106,7 +107,13 @@ def check_triples(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def _open_ledger(connection: duckdb.DuckDBPyConnection, reasons: Sequence[Reason]) -> None:
-    """Make table reasons, the empty table ledger, and view dropped: the ledger as dropped.parquet shows it."""
+    """Make table reasons, the empty table ledger, and view dropped: the ledger as dropped.parquet shows it.
+
+    Raises RecipeError where two reasons have one name, by which the ledger tells them apart.
+    """
+    names = [reason.name for reason in reasons]
+    if taken := sorted({name for name in names if names.count(name) > 1}):
+        raise RecipeError(f"own_rules: {', '.join(taken)} is a reason of Winnow. Give your rule another name.")
     connection.execute("CREATE TEMP TABLE reasons (ordinal INTEGER, name VARCHAR, rule VARCHAR, reason VARCHAR)")
     connection.executemany(
         "INSERT INTO reasons VALUES (?, ?, ?, ?)",

@@ -33,6 +33,8 @@ def count(connection: duckdb.DuckDBPyConnection, limit: TokenLimit | None, root:
         raise RecipeError(
             f"No tokenizer can be read from {path}: {error}. Name a folder with tokenizer.json."
         ) from error
+    tokenizer.no_truncation()  # the file may ask for either, and then no text would be as long as it is
+    tokenizer.no_padding()
     enough = limit.max_tokens if tokenizer.normalizer is None else 0
     rows = connection.sql(
         """

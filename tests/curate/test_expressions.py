@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from curate import expressions
+from curate import curation, expressions
 from curate.recipe import Recipe
 from ingest.errors import RecipeError, RuleError
 
@@ -39,6 +39,11 @@ def test_an_own_rule_drops_with_its_reason() -> None:
         ("count(*) OVER () > 1", "holds a window"),
         ("random() < 0.5", "calls random()"),
         ("first_time < now()", "calls now()"),
+        ("first_time < current_date", "calls current_date()"),
+        ("first_time < Current_Timestamp", "calls "),
+        ("age(first_time) > INTERVAL 1 DAY", "calls age()"),
+        ("first_time < ago(INTERVAL 1 DAY)", "calls ago()"),
+        ("user = 'me'", "calls user()"),
         ("getenv('HOME') = ''", "calls getenv()"),
         ("count(*) > 1", "calls count_star()"),
         ("chosen_chars > $limit", "holds a parameter"),
@@ -76,6 +81,39 @@ def test_too_many_tokens(most: int, dropped: bool, sample: Path) -> None:
     limit = {"folder": str(sample / "model"), "max_tokens": prompt + longer + 6 - (most == 18), "message_tokens": 3}
     judged = judge_triples([row, make_triple("A?", "b", "c")], Recipe.model_validate({"tokens": limit}))
     assert (judged.first(row) == "too_many_tokens") == dropped
+
+
+def test_a_tokenizer_that_cuts_and_pads_counts_all_the_same(sample: Path, tmp_path: Path) -> None:
+    """tokenizer.json says to cut at 4 tokens and to fill up to 64; one text has 100 tokens or more, the other fewer."""
+    from tokenizers import Tokenizer
+
+    tokenizer: Any = Tokenizer.from_file(str(sample / "model" / "tokenizer.json"))
+    tokenizer.enable_truncation(4)
+    tokenizer.enable_padding(length=64)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    long, short = make_triple("How?", "lamp " * 100, "Yes."), make_triple("A" * 20, "b", "c")
+    limit = {"folder": str(tmp_path), "max_tokens": 100, "message_tokens": 3}
+    judged = judge_triples([long, short, *varied(2)], Recipe.model_validate({"tokens": limit}))
+    assert (judged.first(long), judged.first(short)) == ("too_many_tokens", None)
+
+
+@pytest.mark.parametrize("name", ["near_duplicate", "too_many_tokens"])
+def test_an_own_rule_may_not_be_called_like_another_reason(name: str, sample: Path) -> None:
+    """The ledger tells reasons apart by their names: each drop would be there twice."""
+    own = {**OWN, "name": name, "drop_if": "chosen_chars > 1000"}
+    tokens = {"folder": str(sample / "model")}
+    with pytest.raises(RecipeError, match=f"own_rules: {name} is a reason of Winnow"):
+        judge_triples(varied(3), Recipe.model_validate({"own_rules": [own], "tokens": tokens}))
+
+
+def test_the_hour_of_a_time_is_that_of_utc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine of another time zone the same own rule drops the same triples."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    with curation._connect(tmp_path / "spill") as connection:
+        (found,) = connection.execute(
+            "SELECT current_setting('TimeZone'), hour(TIMESTAMPTZ '2026-10-01 12:00:00+00')"
+        ).fetchall()
+    assert found == ("UTC", 12)
 
 
 def test_no_tokenizer() -> None:
