@@ -93,12 +93,12 @@ def _open(connection: duckdb.DuckDBPyConnection, before: Snapshot, after: Snapsh
     for name, one in (("before", before), ("after", after)):
         for table in ("curated", "dropped"):
             connection.read_parquet(str(one.folder / f"{table}.parquet")).create_view(f"{name}_{table}")
-    causes: dict[str, list[str]] = {"rule": [], "side": [], "cause": []}
+    found: dict[str, list[str]] = {"rule": [], "side": [], "cause": []}
     for side, here, there in (("went", before, after), ("came", after, before)):
-        for rule, cause in _causes(here, there):
+        for rule, cause in causes(here, there):
             for key, value in (("rule", rule), ("side", side), ("cause", cause)):
-                causes[key].append(value)
-    connection.register("causes", pa.table({key: pa.array(values, pa.string()) for key, values in causes.items()}))
+                found[key].append(value)
+    connection.register("causes", pa.table({key: pa.array(values, pa.string()) for key, values in found.items()}))
     kinds = {column: kind for kind, columns in KINDS.items() for column in columns}
     changes = ", ".join(
         f"CASE WHEN a.{name} IS DISTINCT FROM b.{name} THEN '{kinds.get(name, name)}: {name}' END"
@@ -108,7 +108,7 @@ def _open(connection: duckdb.DuckDBPyConnection, before: Snapshot, after: Snapsh
     connection.execute(statement("diff.sql").replace("{changes}", changes))
 
 
-def _causes(here: Snapshot, there: Snapshot) -> Iterator[tuple[str, str]]:
+def causes(here: Snapshot, there: Snapshot) -> Iterator[tuple[str, str]]:
     """Yield each rule of `there` with why a row of `here` may be dropped by it and is not dropped `here`."""
     known = {rule["id"].split("@")[0]: rule["id"] for rule in here.manifest["rules"]}
     for rule in there.manifest["rules"]:
@@ -128,6 +128,7 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "near_duplicate": ("near_duplicates",),
     "contradiction_minority": ("contradictions",),
     "contradiction_tied": ("contradictions",),
+    "preference_cycle": ("contradictions",),
     "bridges_splits": ("near_duplicates", "split"),
     "evaluation_overlap": ("decontamination", "evaluation_sets"),
     "over_cap": ("balance",),
@@ -143,7 +144,9 @@ def _settings(here: Snapshot, there: Snapshot, name: str) -> str:
     for side in (here, there):
         found = dict(side.settings["recipe"].get("params", {}).get(name, {}))
         own = {rule["name"]: rule for rule in side.settings["recipe"].get("own_rules", ())}
-        found |= own.get(name, {})
+        if rule := own.get(name):
+            columns = side.settings["recipe"].get("own_columns", ())
+            found |= rule | {f"column {one['name']}": one for one in columns if one["name"] in rule["drop_if"]}
         whole = side.settings["recipe"] | {"evaluation_sets": side.settings["evaluation_sets"]}
         for section in SECTIONS.get(name, ()):
             part = whole.get(section)

@@ -14,6 +14,7 @@ import duckdb
 
 from ingest import settings
 from ingest.errors import SnapshotError
+from ingest.schema import SCHEMA_VERSION
 
 SETTINGS: Final = ("recipe", "rules", "evaluation_sets")
 """Keys of a manifest that its content hash covers."""
@@ -40,7 +41,8 @@ class Snapshot:
 def find(snapshot: Path | None, config: Path | None) -> Snapshot:
     """Return the snapshot in a folder, by default the latest of the workspace that `config` names.
 
-    Raises SnapshotError where there is none, or one that an erasure withdrew; SettingsError for a wrong `config`.
+    Raises SnapshotError where there is none, one of another schema, or one that an erasure withdrew; SettingsError for
+    a wrong `config`.
     """
     folder = settings.load(config).curated / "latest" if snapshot is None else snapshot
     file = folder / "manifest.json"
@@ -53,7 +55,7 @@ def find(snapshot: Path | None, config: Path | None) -> Snapshot:
         ) from error
     except ValueError as error:
         raise SnapshotError(f"{file} is not JSON: {error}. The snapshot is damaged; curate again.") from error
-    needed = ("snapshot", "content_hash", "counts", "files", "row_groups", *SETTINGS)
+    needed = ("snapshot", "schema_version", "content_hash", "counts", "files", "row_groups", *SETTINGS)
     if not isinstance(manifest, dict) or (lacking := [key for key in needed if key not in manifest]):
         what = f"lacks {', '.join(lacking)}" if isinstance(manifest, dict) else "is no JSON object"
         raise SnapshotError(f"{file} {what}. It is damaged, or of another version of Winnow; curate again.")
@@ -61,6 +63,11 @@ def find(snapshot: Path | None, config: Path | None) -> Snapshot:
         raise SnapshotError(
             f"{folder} was withdrawn by an erasure; nothing but its manifest is left. Its successor: "
             f"{manifest['superseded'].get('by') or 'none yet, run `python -m curate run`'}."
+        )
+    if manifest["schema_version"] != SCHEMA_VERSION:
+        raise SnapshotError(
+            f"{folder} is of schema {manifest['schema_version']}, and this version of Winnow knows {SCHEMA_VERSION}. "
+            "Curate again, or take the version that wrote it."
         )
     return Snapshot(folder, manifest)
 

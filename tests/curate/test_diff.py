@@ -9,7 +9,7 @@ import pytest
 
 from curate import published
 from curate.curation import Curation
-from curate.diff import DIFFERENCE, Differences, diff
+from curate.diff import DIFFERENCE, Differences, causes, diff
 from curate.recipe import Recipe
 from ingest.errors import SettingsError
 
@@ -114,3 +114,20 @@ def test_all_rows_go_to_a_private_file(before: Curation, after: Curation, tmp_pa
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     with pytest.raises(SettingsError, match="exists already"):
         between(before, after, out=out)
+
+
+def test_settings_that_are_not_parameters_are_named_as_causes() -> None:
+    """A circle's fate is a setting of contradictions; an own rule judges by the columns that it names."""
+    rule = {"name": "toxic", "drop_if": "toxicity > 0.5", "detail": "''"}
+    columns = [{"name": "toxicity", "version": 1}, {"name": "humour", "version": 1}]
+    rules = [{"id": "preference_cycle@v1"}, {"id": "toxic@v1"}]
+
+    def made(cycles: str, *versions: int) -> published.Snapshot:
+        own = [column | {"version": version} for column, version in zip(columns, versions, strict=True)]
+        recipe = {"contradictions": {"cycles": cycles}, "own_rules": [rule], "own_columns": own}
+        return published.Snapshot(Path(), {"recipe": recipe, "rules": rules, "evaluation_sets": []})
+
+    assert dict(causes(made("keep", 1, 1), made("drop", 2, 2))) == {
+        "preference_cycle@v1": "preference_cycle@v1 has other settings: cycles",
+        "toxic@v1": "toxic@v1 has other settings: column toxicity",
+    }

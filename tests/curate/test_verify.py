@@ -144,7 +144,14 @@ def test_what_is_no_snapshot(tmp_path: Path, copy: Path) -> None:
     with pytest.raises(SnapshotError, match="is not JSON"):
         published.find(copy, None)
     (copy / "manifest.json").write_text('{"snapshot": "a"}')
-    with pytest.raises(SnapshotError, match="lacks content_hash, counts"):
+    with pytest.raises(SnapshotError, match="lacks schema_version, content_hash, counts"):
+        published.find(copy, None)
+
+
+def test_a_snapshot_of_another_schema(copy: Path) -> None:
+    """It is not damaged: this version cannot tell what its rows hashed to."""
+    edit(copy, ("schema_version",), 1)
+    with pytest.raises(SnapshotError, match="is of schema 1, and this version of Winnow knows"):
         published.find(copy, None)
 
 
