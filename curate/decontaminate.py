@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from curate import evaluation_sets
 from curate.evaluation_sets import Items
-from curate.ngrams import Index, ngrams, runs, whole_keys
+from curate.ngrams import Index, ngrams, runs, whole_keys, word_counts
 from curate.recipe import Decontamination
 from curate.rewordings import Rewordings
 from curate.rules import Reason
@@ -87,10 +87,10 @@ def find(connection: duckdb.DuckDBPyConnection, wanted: Decontamination, root: P
     if not wanted.sets:
         return
     items = evaluation_sets.read(wanted.sets, root)
-    with duckdb.connect() as scratch:
+    with connection.cursor() as scratch:  # of the same memory and spill folder; `connection` is being read meanwhile
         found = _search(connection, scratch, items, wanted)
     connection.register("found", found)
-    words = pl.Series("words", np.diff(shingles(items.rows["text"]).offsets) + WORDS - 1)
+    words = pl.Series("words", word_counts(items.rows["text"]))
     connection.register("items", items.rows.with_row_index("item").with_columns(words).to_arrow())
     connection.execute(statement("contaminated_ledger.sql"))
     connection.unregister("found")
@@ -169,7 +169,7 @@ def _needles(scratch: duckdb.DuckDBPyConnection, items: Items, n: int) -> _Needl
     tables = {"runs": pa.table(columns), "items": pa.table({"item": np.arange(len(words)), "words": words})}
     for name, table in tables.items():
         scratch.register("made", table)
-        scratch.execute(f"CREATE TABLE {name} AS FROM made")
+        scratch.execute(f"CREATE TEMP TABLE {name} AS FROM made")
         scratch.unregister("made")
     short, keys = whole_keys(triples, n)
     whole = Index.of(keys)
@@ -199,10 +199,9 @@ def _whole(questions: pl.Series, needles: _Needles, first: int) -> pl.DataFrame:
     found = shingles(questions.gather(numbers))
     texts, keys = whole_keys(found, needles.ngram)
     places, member = needles.whole.find(keys)
-    words = np.diff(found.offsets)[texts[places]] + WORDS - 1
-    return _frame(
-        3 * (first + numbers.to_numpy().astype(np.int64)[texts[places]]), needles.whole_items[member], words, words
-    ).with_columns(kind=pl.lit("exact"))
+    held = numbers.to_numpy().astype(np.int64)[texts[places]]
+    words = word_counts(questions.gather(held))
+    return _frame(3 * (first + held), needles.whole_items[member], words, words).with_columns(kind=pl.lit("exact"))
 
 
 def _match(scratch: duckdb.DuckDBPyConnection, hits: list[Hits], wanted: Decontamination) -> pl.DataFrame:

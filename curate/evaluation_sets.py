@@ -1,10 +1,10 @@
 """Evaluation sets that must not be trained on: files of prompts, read into one table of items.
 
-Reads Parquet, JSON lines, CSV and plain text (one item a line), also gzipped, as the recipe's [decontamination] names
-them; part of `python -m curate run`. A record with a list of texts, such as MT-Bench's turns, is an item for each.
+Reads Parquet, JSON lines, CSV and plain text (one item a line), all but Parquet also gzipped, as the recipe's
+[decontamination] names them; part of `python -m curate run`. A record with a list of texts, such as MT-Bench's turns,
+is an item for each.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.recipe import EvaluationSet
+from curate.snapshot import file_hash
 from ingest.errors import RecipeError
 
 FIELDS: Final = ("prompt", "question", "instruction", "turns", "problem", "input", "query", "text")
@@ -57,7 +58,7 @@ def read(sets: Sequence[EvaluationSet], root: Path) -> Items:
     for one in sets:
         path = root / one.path
         try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = file_hash(path)
             rows = _rows(one, path)
         except (OSError, duckdb.Error) as error:
             raise RecipeError(f"The evaluation set {one.name} cannot be read from {path}: {error}") from error
@@ -112,4 +113,4 @@ def _texts(name: str, field: str, values: pa.ChunkedArray) -> pl.DataFrame:
 
 
 def _names() -> str:
-    return ", ".join(_READERS) + ", each also with .gz"
+    return ", ".join(_READERS) + ", all but .parquet also with .gz"

@@ -47,6 +47,11 @@ def runs(found: Shingles, n: int) -> Shingles:
     return Shingles(mixed(hashes), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
 
+def word_counts(texts: pl.Series) -> I64:
+    """Return how many words each text has, of texts with a word: as many as triples, with two words more behind it."""
+    return np.diff(shingles(texts + " x x").offsets)
+
+
 def whole_keys(found: Shingles, below: int) -> tuple[I64, U64]:
     """Return the texts of fewer than `below` words, and one hash of all words of each, in order.
 

@@ -145,7 +145,7 @@ class EvaluationSet(_Strict):
     name: Annotated[str, Field(min_length=1)]
     """As findings name it."""
     path: str
-    """Parquet, JSON lines, CSV, TSV or text, also .gz; relative to the folder of winnow.toml."""
+    """Parquet; JSON lines, CSV, TSV or text, also .gz; relative to the folder of winnow.toml."""
     fields: tuple[str, ...] = ()
     """Columns of text or lists of text; else the first of `curate.evaluation_sets.FIELDS` that there is."""
     header: bool = True

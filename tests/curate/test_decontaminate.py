@@ -63,6 +63,15 @@ def test_planted_leaks(quiz: Path) -> None:
     assert [judged.first(row) for row in innocent] == [None] * len(innocent)
 
 
+@pytest.mark.parametrize(("item", "words"), [("Photosynthesis?", 1), ("Define entropy.", 2), ("你好吗", 3)])
+def test_items_of_few_words_say_how_many(quiz: Path, item: str, words: int) -> None:
+    """They have one word triple each, whatever their words."""
+    (quiz / "quiz.jsonl").write_text(json.dumps({"question": item}), encoding="utf-8")
+    row = make_triple(item.upper())
+    [(_, _, detail)] = judge_triples([row, *varied(2)], decontaminating()).dropped[row["triple_id"]]
+    assert detail == f"prompt holds all {words} words of quiz record 0 (question)"
+
+
 def test_reworded(quiz: Path) -> None:
     """14 word triples each, of which the 3 with the changed word differ: 11 in both, 17 in either, 11 / 17 = 0.65."""
     row = make_triple(REWORDED)
