@@ -113,7 +113,7 @@ def cells(connection: duckdb.DuckDBPyConnection, settings: recipe.Balance) -> tu
 
 
 def place_rows(connection: duckdb.DuckDBPyConnection, settings: recipe.Balance) -> None:
-    """Make table balance_places(triple_id, weight, cell, place): each row's cell, and its place in the cell, from 1."""
+    """Make table balance_places(triple_id, weight, cell): the cell of each row."""
     keys, parameters = _keys(settings)
     connection.execute(
         f"""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -64,6 +65,9 @@ def record(connection: duckdb.DuckDBPyConnection, curated: Path) -> None:
 
 
 def version() -> bytes:
-    """Return what sketches depend on besides the text: how they are made, and what of a conversation is its text."""
-    made_of = (str(minhash.VERSION), statement("questions.sql"), statement("features.sql"))
+    """Return what sketches depend on besides the text: how they are made, and what of a conversation is its text.
+
+    Of what Unicode form and lower case are, polars holds the tables.
+    """
+    made_of = (str(minhash.VERSION), pl.__version__, statement("questions.sql"), statement("features.sql"))
     return hashlib.sha256("\0".join(made_of).encode()).hexdigest().encode()

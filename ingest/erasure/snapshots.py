@@ -150,6 +150,8 @@ def forget_splits(curated: Path, lake: Lake) -> None:
     It holds hashes of prompts' beginnings: whoever guesses one could tell by it that it was asked.
     """
     path = curated / SPLITS
+    for left in curated.glob(f".{SPLITS}-*"):  # of a killed run
+        left.unlink()
     if not path.is_file():
         return
     known = pq.read_table(path)
@@ -160,7 +162,6 @@ def forget_splits(curated: Path, lake: Lake) -> None:
     if kept.num_rows == known.num_rows:
         return
     new = path.with_name(f".{SPLITS}-erased")
-    new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         pq.write_table(kept, file, compression="zstd")
         file.flush()

@@ -82,8 +82,11 @@ def test_a_snapshot_is_withdrawn_and_superseded_and_its_models_are_named(workspa
     (model / "manifest.json").write_text(json.dumps({"data": {"curated.parquet": {"sha256": digest}}}))
     remembered = split_groups(workspace)
     assert (workspace.curated / SKETCHES).exists()
+    left = workspace.curated / ".splits.parquet-new"  # by a run that was killed
+    left.write_bytes((workspace.curated / "splits.parquet").read_bytes())
     done = erase(workspace, user="u-3")
     assert not (workspace.curated / SKETCHES).exists()
+    assert not left.exists()
     assert len(remembered) - len(split_groups(workspace)) == 1, "the hash of their question is forgotten"
     assert split_groups(workspace) < remembered
     held = {"curated.parquet": 1, "candidates.parquet": 0}
