@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from ingest.errors import ContractError, PreflightError, SettingsError
+from ingest.redact import PLACEHOLDER
 from train.sampled import SIDES, Origin
 from train.tokens import TokenisedPair
 
@@ -38,6 +39,8 @@ class LoggedValues:
         values = [row.get(f"{side}_token_logprobs") for side in SIDES]
         if model is None or self.model not in (None, model) or {"redacted", "cut off"} & set(origins):
             return
+        if PLACEHOLDER.search(str(row["prompt"]) + str(row.get("tools"))):
+            return  # the deployed model read what was redacted
         if any(not isinstance(side, list) or not side or None in side for side in values):
             return
         self.models[str(model)] += 1

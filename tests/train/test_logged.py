@@ -181,14 +181,17 @@ def test_one_changed_token_in_id_and_text_is_named(read: Read, logged_rows: Rows
 
 
 def test_rows_without_logged_values_are_computed_and_counted(read: Read, logged_rows: Rows) -> None:
-    """An edit has no log-probabilities; a redacted response has holes."""
+    """An edit has no log-probabilities; a redacted response has holes; a redacted prompt is not what was read."""
     rows = changed(logged_rows, 0, chosen_token_ids=None, chosen_token_logprobs=None)
     holes = [None, *rows[1]["chosen_token_ids"][1:]]
     rows = changed(rows, 1, chosen_token_ids=holes, chosen_token_logprobs=[None, *rows[1]["chosen_token_logprobs"][1:]])
 
+    redacted = [say("user", "I am <EMAIL_1>. Who am I?")]  # the deployed model read the address
+    rows = changed(rows, 2, prompt=redacted)
+
     pairs, result = read(rows)
 
-    assert (result.logged, result.computed) == (10, 2)
+    assert (result.logged, result.computed) == (9, 3)
     assert np.isfinite(pairs.reference).all()
 
 
