@@ -40,7 +40,7 @@ MINORITY: Final = Reason(
 TIED: Final = Reason(
     name="contradiction_tied",
     version=2,
-    reason="As many votes prefer the other response of this pair; it becomes a candidate to label.",
+    reason="As many votes prefer the other response, or its raters are too unreliable to tell: a candidate to label.",
 )
 
 
