@@ -26,6 +26,7 @@ class BudgetBatches(Sampler[list[int]]):
         Raises SettingsError when one pair alone is more than `budget` tokens.
         """
         self.seed, self.rank, self.processes, self.epoch = seed, rank, processes, 0
+        refuse_longer_pairs(lengths, budget, sharing)
         self.batches = _fill(lengths, budget, sharing, seed)
 
     def set_epoch(self, epoch: int) -> None:
@@ -41,6 +42,14 @@ class BudgetBatches(Sampler[list[int]]):
             yield self.batches[number]
 
 
+def refuse_longer_pairs(lengths: np.ndarray, budget: int, sharing: Sharing) -> None:
+    """Raise SettingsError when a pass of one pair alone, of `lengths` (N, 3) tokens, is more than `budget` tokens."""
+    at_most = 2 * (lengths[:, 0] + lengths[:, 1:].max(axis=1))
+    alone = max((sharing.fed(lengths[[row]]) for row in np.flatnonzero(at_most > budget)), default=0)
+    if alone > budget:
+        raise SettingsError(f"--batch-tokens {budget:,} is fewer than the {alone:,} tokens of the longest pair.")
+
+
 def _fill(lengths: np.ndarray, budget: int, sharing: Sharing, seed: int) -> list[list[int]]:
     """Return batches of row numbers, the longest pairs first."""
     rows = np.random.default_rng([seed, 3]).permutation(len(lengths))
@@ -48,9 +57,6 @@ def _fill(lengths: np.ndarray, budget: int, sharing: Sharing, seed: int) -> list
     rows = rows[np.lexsort((-longest[rows], -lengths.sum(axis=1)[rows]))]
     batches: list[list[int]] = []
     for row in rows.tolist():
-        alone = sharing.fed(lengths[[row]])
-        if alone > budget:
-            raise SettingsError(f"--batch-tokens {budget:,} is fewer than the {alone:,} tokens of the longest pair.")
         if batches and sharing.fed(lengths[[*batches[-1], row]]) <= budget:
             batches[-1].append(row)
         else:

@@ -27,9 +27,10 @@ def write_card(
     `inputs` are the hashes of inputs.json, `rows` pairs of each split, `results` held-out metrics before and after.
     """
     options = config.model_dump(mode="json", exclude_defaults=True)
-    kind = "LoRA adapter" if config.lora_rank is not None or (folder / "adapter_config.json").exists() else "model"
+    adapter = (folder / "adapter_config.json").exists()
+    kind, library = ("LoRA adapter", "peft") if adapter else ("model", "transformers")
     lines = [
-        "---\nlibrary_name: transformers\ntags: [dpo, preference-optimisation]\n---",
+        f"---\nlibrary_name: {library}\ntags: [dpo, preference-optimisation]\n---",
         f"# {config.model.name}, trained on preferences",
         f"A {kind} trained by `python -m train.dpo` of Winnow with the loss `{config.loss}` and beta {config.beta}. "
         "The reference is the model it started from.",

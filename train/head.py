@@ -85,6 +85,15 @@ def _exponentials(
 
     (n, V), (n,) -> (n, V), (n,), (n,), (n, extras).
     """
+    # Autocast takes the sums of products below for matrix products, and would round them to 8 bits.
+    with torch.autocast(logits.device.type, enabled=False):
+        return _exact_exponentials(logits, targets, extras)
+
+
+def _exact_exponentials(
+    logits: torch.Tensor, targets: torch.Tensor, extras: tuple[str, ...]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Do what `_exponentials` says, in the dtype of `logits`."""
     target = logits.gather(1, targets[:, None]).squeeze(1)
     largest = logits.amax(dim=1)
     found = {}

@@ -65,6 +65,9 @@ def load(folder: Path, device: torch.device, autocast: torch.dtype | None, *, sh
             f"No model at {folder}: expected a folder with config.json, weights and a tokenizer, "
             "or with an adapter (adapter_config.json)."
         )
+    if (folder / "adapter_config.json").is_file() and not (folder / "adapter_model.safetensors").is_file():
+        # transformers would go on to adapter_model.bin, which is a pickle.
+        raise SettingsError(f"{folder} has an adapter without adapter_model.safetensors. Save it in that format.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         loaded: Any = AutoModelForCausalLM.from_pretrained(

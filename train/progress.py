@@ -51,9 +51,11 @@ class MetricsFile(TrainerCallback):
         logs: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Write one line: step first, then what was logged."""
+        """Write one line: step first, then what was logged. It is on the disk before a checkpoint that counts on it."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": state.global_step, **(logs or {})}, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def keep_metrics(path: Path, checkpoint: Path | None) -> None:

@@ -27,8 +27,7 @@ def saved(folder: Path) -> dict[str, Any] | None:
     """
     if not (folder / "run.json").exists():
         return None
-    if (folder / "manifest.json").exists():
-        raise ResumeError(f"The run in {folder} is finished: there is nothing to resume. Name another with --output.")
+    refuse_finished(folder)
     try:
         options: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         return RunConfig.model_validate(options).model_dump(mode="json", exclude_defaults=True)
@@ -36,20 +35,30 @@ def saved(folder: Path) -> dict[str, Any] | None:
         raise ResumeError(f"{folder / 'run.json'} is not the options of a run: {error}") from error
 
 
+def refuse_finished(folder: Path) -> None:
+    """Raise ResumeError when the run in `folder` is finished."""
+    if (folder / "manifest.json").exists():
+        raise ResumeError(f"The run in {folder} is finished: there is nothing to resume. Name another with --output.")
+
+
 def unfinished(folder: Path, config: RunConfig) -> Path | None:
     """Return the folder in `folder` that holds an unfinished run of `config`, None when there is none.
 
     Raises ResumeError when there are several.
     """
-    found = [
-        path.parent
-        for path in sorted(folder.glob("*/run.json"))
-        if not (path.parent / "manifest.json").exists() and not differences(saved(path.parent) or {}, config)
-    ]
+    found = [path.parent for path in sorted(folder.glob("*/run.json")) if _is_unfinished(path.parent, config)]
     if len(found) > 1:
         names = ", ".join(str(path) for path in found)
         raise ResumeError(f"Several unfinished runs have these options: {names}. Name one with --output.")
     return found[0] if found else None
+
+
+def _is_unfinished(folder: Path, config: RunConfig) -> bool:
+    """Return whether `folder` holds an unfinished run of `config`: no finished one, and none of unknown options."""
+    try:
+        return not differences(saved(folder) or {}, config)
+    except ResumeError:
+        return False
 
 
 def differences(before: Mapping[str, Any], config: RunConfig) -> list[str]:

@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 import transformers
@@ -33,7 +33,7 @@ from train import model as policies
 from train import processes
 from train.adapter import train_adapter
 from train.arguments import training_arguments
-from train.budget import describe
+from train.budget import describe, refuse_longer_pairs
 from train.card import write_card
 from train.collate import Collator
 from train.config import RunConfig
@@ -60,12 +60,15 @@ from train.progress import (
 from train.reference import ReferenceCache, ReferenceResult
 from train.reporting import refuse_not_installed, reporters
 from train.resumable import CheckpointEvery
-from train.resume import held, refuse_other_inputs
+from train.resume import held, refuse_finished, refuse_other_inputs
 from train.scores import score_table, write_scores
 from train.sharded import shard, whole_weights
 from train.step_zero import check_policy_is_reference
 from train.summary import before_and_after, file_hash, headline, write_json, write_manifest
 from train.trainer import DPOTrainer, refuse_not_finite
+
+BEFORE_RUN: Final = frozenset({"inputs.json", "inputs.unfinished", "run.unfinished"})
+"""What there is of a run that was killed before run.json was there: nothing that could be mixed up."""
 
 
 def run(config: RunConfig, *, resumes: bool = False, dry: bool = False) -> dict[str, Any]:
@@ -109,12 +112,14 @@ def _run(
         NARRATION.print(f"Every response is computed with its own prompt: with this model {policy.unshared_because}.")
     with bars() as progress:
         pairs, preflight = read_pairs(config, policy, progress)
+        if config.batch_tokens is not None:
+            refuse_longer_pairs(pairs.segment_lengths[pairs.rows_of("train")], config.batch_tokens, policy.sharing)
         fingerprint = policies.fingerprint(policy)
         inputs = _inputs(config, fingerprint, device)
-        checkpoint = None if dry else _start_folder(config, preflight, inputs, stack, goes_on=goes_on)
         # After the fingerprint: the reference of a new adapter is the model itself, whose cached values serve.
         train_adapter(policy.model, config.model, config.lora_rank, config.lora_alpha, config.lora_targets)
         shard(policy.model)
+        checkpoint = None if dry else _start_folder(config, preflight, inputs, stack, goes_on=goes_on)
         reference = _fill_reference(config, policy, pairs, fingerprint, progress)
         trainer = _trainer(config, policy, pairs, progress, checkpoint)
         step_zero = check_policy_is_reference(trainer, pairs, reference.noise)
@@ -137,8 +142,8 @@ def _run(
         print_held_out(before, after, {split: len(pairs.rows_of(split)) for split in after})
         rows = {split: len(pairs.rows_of(split)) for split in SPLITS}
         write_card(config.output / "model", config, inputs, rows, (before, after))
-        found = {"inputs": inputs, "reference": asdict(reference), "step_zero": asdict(step_zero)}
-        write_manifest(config, {"summary": summary, **found, "before": before, "after": after})
+        found = {"reference": asdict(reference), "step_zero": asdict(step_zero)}
+        write_manifest(config, inputs, {"summary": summary, **found, "before": before, "after": after})
         _say(config, "finished", step)
         checkpoints.remove(config.output)
     processes.wait()
@@ -170,7 +175,7 @@ def _hardware(config: RunConfig) -> tuple[torch.device, torch.dtype | None]:
 
 def _refuse_folder_in_use(folder: Path) -> None:
     """Raise SettingsError when the run would mix its files with others."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= BEFORE_RUN):
         return
     advice = "Name a new folder with --output, or leave the option out."
     if (folder / "run.json").exists() and not (folder / "manifest.json").exists():
@@ -199,8 +204,8 @@ def _start_folder(
         return checkpoints.newest(config.output) if goes_on else None
     private_folder(config.output)
     stack.enter_context(held(config.output))
-    stack.push(partial(_say_failed, config.output / "status.json"))
     if goes_on:
+        refuse_finished(config.output)  # by another process, while this one was reading
         refuse_other_inputs(config.output, inputs)
     checkpoint = checkpoints.newest(config.output) if goes_on else None
     if goes_on:
@@ -208,9 +213,11 @@ def _start_folder(
         NARRATION.print(f"The run in {config.output} goes on from {where}.")
         keep_metrics(config.output / "metrics.jsonl", checkpoint)
     else:
-        _refuse_folder_in_use(config.output)  # the lock may have been waited for
+        _refuse_folder_in_use(config.output)  # another run may have begun here meanwhile
         write_json(config.output / "inputs.json", inputs)
         write_json(config.output / "run.json", config.model_dump(mode="json"))
+    # Not before: what is refused above leaves the run that is there as it was.
+    stack.push(partial(_say_failed, config.output / "status.json"))
     if preflight.dropped:
         preflight.write_dropped(config.output / "dropped.parquet")
     processes.wait()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
@@ -51,12 +52,13 @@ def headline(
     }
 
 
-def write_manifest(config: RunConfig, results: Mapping[str, Any]) -> None:
-    """Write manifest.json: `results`, and what they came from."""
-    read = [path for path in (config.data, config.validation) if path is not None]
+def write_manifest(config: RunConfig, inputs: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+    """Write manifest.json: `results`, and what they came from: `inputs`, hashed when they were read (inputs.json)."""
+    read = {"data": config.data, "validation": config.validation}
     manifest = {
         **results,
-        "data": {str(path): {"sha256": file_hash(path), "bytes": path.stat().st_size} for path in read},
+        "inputs": inputs,
+        "data": {str(path): {"sha256": inputs[name]} for name, path in read.items() if path is not None},
         "config": config.model_dump(mode="json"),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
@@ -64,8 +66,13 @@ def write_manifest(config: RunConfig, results: Mapping[str, Any]) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as indented JSON; dataclasses become objects, paths text."""
-    path.write_text(json.dumps(value, indent=2, default=_plain, allow_nan=False) + "\n", encoding="utf-8")
+    """Write `value` as indented JSON, whole or not at all; dataclasses become objects, paths text."""
+    unfinished = path.with_suffix(".unfinished")
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(value, indent=2, default=_plain, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
 
 
 def file_hash(path: Path) -> str:

@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from ingest.errors import SettingsError
 from train.dpo import main
+from train.model import load
 
 from .conftest import json_lines
 
@@ -39,6 +41,7 @@ def test_an_adapter_is_trained_saved_and_trained_on(curated: Path, model_folder:
     assert all(4 in tensor.shape for tensor in adapter.values())
     assert json.loads((first / "model" / "adapter_config.json").read_text())["lora_alpha"] == 8.0
     assert summary(first)["summary"]["after"]["accuracy"] > 0.5
+    assert (first / "model" / "README.md").read_text().startswith("---\nlibrary_name: peft\n")
     (start,) = [line for line in json_lines(first / "metrics.jsonl") if line["step"] == 1 and "loss" in line]
     assert start["loss"] == pytest.approx(math.log(2), abs=1e-5)
 
@@ -91,3 +94,12 @@ def test_options_without_an_adapter_are_refused(
 
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_adapter_that_is_a_pickle_is_refused(model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(model_folder)}))
+    (tmp_path / "adapter_model.bin").write_bytes(b"a pickle")
+
+    with pytest.raises(SettingsError, match=r"has an adapter without adapter_model\.safetensors"):
+        load(tmp_path, torch.device("cpu"), None)

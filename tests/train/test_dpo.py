@@ -280,6 +280,7 @@ REFUSALS = [
     ("infinite number", ["--max-grad-norm", "inf"], 2, "--max-grad-norm 'inf'"),
     ("not a number", ["--learning-rate", "nan"], 2, "--learning-rate 'nan'"),
     ("a rate that breaks the model", ["--learning-rate", "1e38"], 9, "so the model is not usable"),
+    ("a pair over the budget", ["--batch-tokens", "2"], 2, "--batch-tokens 2 is fewer than the"),
     ("no settings file", ["--config", "nowhere.toml"], 2, "No settings file"),
 ]
 

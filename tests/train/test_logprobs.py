@@ -163,6 +163,26 @@ def test_entropy_top1_collisions_and_mean_logits_are_those_of_the_full_logits(mo
     assert not any(v.requires_grad for v in (found.entropy, found.collision, found.top1, found.mean_logit))
 
 
+@pytest.mark.parametrize("head", ["matrix", "module"])
+def test_entropy_and_collisions_are_sums_in_float32_whatever_matrix_products_are(head: str) -> None:
+    """Of the very logits that bfloat16 made; WPO's weights are exponentials of the collision."""
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(32, 500, bias=False)
+    if head == "module":
+        linear.register_forward_hook(lambda *_: None)
+    hidden, targets = torch.randn(20, 32) * 3, torch.randint(0, 500, (20,))
+    logits = torch.nn.functional.linear(hidden.bfloat16(), linear.weight.bfloat16()).double()
+    log_p = logits.log_softmax(-1)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = token_values(linear, hidden, targets, chunk=7, extras=("entropy", "collision"))
+
+    assert found.entropy is not None
+    assert torch.allclose(found.entropy.double(), -(log_p.exp() * log_p).sum(-1), rtol=0, atol=1e-5)
+    assert found.collision is not None
+    assert torch.allclose(found.collision.double(), (2 * log_p).logsumexp(-1), rtol=0, atol=1e-5)
+
+
 def called(model: Any) -> None:
     """Give the head a hook, as adapters and sharding do, so that it must be called."""
     model.lm_head.register_forward_hook(lambda *_: None)

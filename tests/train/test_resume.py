@@ -13,10 +13,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from ingest.errors import ResumeError
+from ingest.errors import ResumeError, SettingsError
 from train import checkpoint
 from train.dpo import main, parser, resolve
 from train.resume import held
+from train.run import _refuse_folder_in_use, run
+from train.summary import write_json, write_manifest
 
 from .conftest import curated_table, json_lines, learnable_pairs
 
@@ -178,12 +180,56 @@ def test_one_process_at_a_time_writes_a_run(left: Path, capsys: pytest.CaptureFi
     assert "Another process is writing the run" in capsys.readouterr().err
 
 
+def test_a_run_that_another_process_finished_meanwhile_stays_as_it_is(left: Path) -> None:
+    """It had not been finished when the options were read, and was when the folder could be locked."""
+    config = resolve({"output": str(left), "data": str(left.parent / "curated.parquet")}, None, resumes=True)
+    before = {path: path.read_bytes() for path in left.glob("*.json*")}
+    finish(left)
+
+    with pytest.raises(ResumeError, match="is finished: there is nothing to resume"):
+        run(config, resumes=True)
+
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_run_killed_before_its_options_were_written_starts(tmp_path: Path) -> None:
+    (tmp_path / "inputs.json").write_text("{}")
+    (tmp_path / "run.unfinished").write_text('{"da')
+
+    _refuse_folder_in_use(tmp_path)
+
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(SettingsError, match="It holds an unfinished run"):
+        _refuse_folder_in_use(tmp_path)
+
+
+def test_a_file_of_json_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(tmp_path / "manifest.json", {"loss": float("nan")})
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_a_manifest_names_the_data_that_was_read(left: Path) -> None:
+    """Not what has taken its place since."""
+    config = resolve({"output": str(left)}, None, resumes=True).model_copy(
+        update={"data": left.parent / "gone.parquet"}
+    )
+
+    write_manifest(config, {"data": "ab12", "model": "cd34"}, {})
+
+    manifest = json.loads((left / "manifest.json").read_text())
+    assert manifest["data"] == {str(left.parent / "gone.parquet"): {"sha256": "ab12"}}
+
+
 def test_the_unfinished_run_of_the_same_options_is_found(left: Path, model_folder: Path) -> None:
     """By options, wherever the data is; two of them are not guessed between."""
     settings = left.parent / "winnow.toml"
     settings.write_text(f'[train]\nmodel = "{model_folder}"\noutput = "{left.parent}"\n')
     options = vars(parser().parse_args(["--data", str(left.parent / "curated.parquet"), *OPTIONS]))
 
+    assert resolve(dict(options), settings, resumes=True).output == left
+    (left.parent / "of another version").mkdir()
+    (left.parent / "of another version" / "run.json").write_text('{"an_option_of_old": 1}')
     assert resolve(dict(options), settings, resumes=True).output == left
     other = resolve({**options, "beta": "0.3"}, settings, resumes=True).output
     assert other != left
