@@ -1,5 +1,5 @@
 -- rule: label
--- version: 1
+-- version: 2
 -- signal: label
 -- strength: strong
 -- meaning: An annotator saw both responses blind, in random order, and preferred the target.

@@ -561,7 +561,7 @@ def test_every_rule_is_documented_with_its_version(repository: Path) -> None:
 
 PINNED = {
     "choice@v1": "c1717b01a940",
-    "label@v1": "aaa9c954c78f",
+    "label@v2": "255c87eb73de",
     "edit@v2": "0c3dc1ea7248",
     "sibling_thumbs@v2": "2c05320a8144",
     "rating@v1": "413a0cbeaf5c",
