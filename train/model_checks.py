@@ -40,7 +40,7 @@ def check_head(model: PreTrainedModel) -> None:
         found = head(model.base_model(input_ids=tokens, use_cache=False).last_hidden_state).float()
     model.train(was_training)
     gap = (expected - found).abs().max().item() / max(expected.abs().max().item(), 1e-6)
-    if gap > 1e-3:
+    if gap > 1e-5:  # the same product twice; a cap of 30 shows on small logits of a model that knows little
         raise TrainingError(
             f"The logits of {type(model).__name__} are not its output head applied to its hidden states (they differ "
             f"by {gap:.1%}), so it scales or caps them; such models are not supported. Use a model that does not."

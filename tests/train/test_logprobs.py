@@ -129,9 +129,12 @@ def test_no_tensor_is_as_large_as_the_logits(policy: Policy, curated: Path) -> N
     assert seen.largest < logits / 4
 
 
-def test_a_model_that_caps_its_logits_is_refused() -> None:
+@pytest.mark.parametrize("cap", [0.5, 30.0])
+def test_a_model_that_caps_its_logits_is_refused(cap: float) -> None:
+    """Also at Gemma's own cap, far above the logits of random weights."""
+    torch.manual_seed(0)
     capped = Gemma2ForCausalLM(
-        Gemma2Config(**SIZE, vocab_size=50, num_key_value_heads=2, head_dim=8, final_logit_softcapping=0.5)
+        Gemma2Config(**SIZE, vocab_size=50, num_key_value_heads=2, head_dim=8, final_logit_softcapping=cap)
     )
 
     with pytest.raises(TrainingError, match="scales or caps"):
