@@ -108,7 +108,7 @@ def test_the_kept_weight_is_the_optimum(
     assert best <= most_weight(cells, targets, ROWS) + 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(problems)
 def test_weights_are_within_bounds_and_nearest_to_equal(
     problem: tuple[list[int], list[float], list[tuple[list[bool], float]], float],

@@ -143,14 +143,14 @@ HASHES = {
     "role_marker@v1": "5175ffcd2ea12e28",
     "length_ratio@v1": "793e101c1900aac9",
     "too_many_tokens@v1": "796e1bf736bf3a1e",
-    "evaluation_overlap@v1": "9f0b489c419ceeb8",
+    "evaluation_overlap@v1": "2d38b60ae763f4a0",
     "exact_duplicate@v1": "d3ede0275d325b67",
     "near_duplicate@v3": "db9d6e384d467ac2",
     "over_cap@v1": "c367e0681a4b356b",
     "balanced_out@v1": "2244513cd1344d76",
     "bridges_splits@v1": "e3eed104c688ec77",
-    "contradiction_minority@v2": "6d955c7548ebbb2b",
-    "contradiction_tied@v2": "6d955c7548ebbb2b",
+    "contradiction_minority@v2": "fb10661eacb003ac",
+    "contradiction_tied@v2": "fb10661eacb003ac",
     "preference_cycle@v1": "1941258ac15bd44e",
 }
 """Who changes what a rule does raises its version, and then this table."""

@@ -149,7 +149,7 @@ def test_a_label_leads_to_its_row_of_the_store(voted: tuple[Workspace, str]) -> 
     [triple] = [name for name, rule in workspace.rows("triples", "triple_id", "rule") if rule == "label"]
     place = explain(workspace.settings, triple)["events"][0]["at"]
     assert (place["source"], place["line"]) == ("labels", 1)
-    assert json.loads(place["text"])["verdict"] == "right"
+    assert '"kind": "verdict", "verdict": "right"' in place["text"]  # the row's beginning
 
 
 OUTCOMES = [
