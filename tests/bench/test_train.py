@@ -58,7 +58,7 @@ def test_what_an_arm_feeds_to_the_model(found: dict[str, Found]) -> None:
 
 def test_three_steps_are_timed_and_the_first_is_not(found: dict[str, Found]) -> None:
     assert {len(one.cpu_s) for one in found.values()} == {3}
-    assert all(one.growth_mib >= 0 and one.gemm_per_cpu_s > 0 for one in found.values())
+    assert all(one.gemm_per_cpu_s > 0 for one in found.values())
 
 
 def test_operations_of_a_step_worked_by_hand() -> None:
