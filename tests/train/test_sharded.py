@@ -54,6 +54,8 @@ def test_two_processes_train_what_one_trains(
     assert min(float((one[name] - start[name]).abs().max()) for name in one) > 1e-5  # it has trained
     after = [json.loads(text)["after"] for text in (capsys.readouterr().out, done.stdout)]
     assert after[0].pop("accuracy_interval") == after[1].pop("accuracy_interval")
+    for name in ("loss_interval", "margin_interval"):
+        assert after[0].pop(name) == pytest.approx(after[1].pop(name), abs=1e-4)
     assert after[0] == pytest.approx(after[1], abs=1e-4)
     logs = [json_lines(tmp_path / name / "metrics.jsonl") for name in ("one", "two")]
     for a, b in zip(*logs, strict=True):
